@@ -1,0 +1,145 @@
+"""Reading request bodies: JSON into records with a complaint per field, and forms. Knows no route and no contract."""
+
+import io
+import re
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl
+
+import msgspec
+import multipart
+
+from tidings.errors import Invalid, Malformed
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+_BIGGEST = 2**63 - 1
+_LONG_NUMBER = re.compile(rb"\d{19}")
+_AT = re.compile(r" - at `\$\.?(.*)`$")
+_KIND = re.compile(r"^Expected `([^`]+)`, got `([^`]+)`")
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+
+
+def decode(body: bytes) -> Any:
+    """The JSON value in `body`. Raises Malformed when it is none, Invalid when it holds what no database takes (NUL, over 64 bits)."""
+    if not body.strip():
+        raise Malformed("The request body is empty; JSON was expected")
+    try:
+        value: Any = msgspec.json.decode(body)
+    except UnicodeDecodeError as error:
+        raise Malformed("The request body is not UTF-8") from error
+    except msgspec.DecodeError as error:
+        raise Malformed(f"The request body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise Malformed("The request body is nested too deeply") from error
+    if b"\\u0000" in body or _LONG_NUMBER.search(body):
+        _refuse_unstorable(value)
+    return value
+
+
+def convert(value: Any, kind: type[S]) -> S:
+    """`value` as a record, strictly. Raises Invalid naming every field that is missing, unknown or of the wrong type."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise _explained(value, kind, error) from error
+
+
+def fields(body: bytes, content_type: str) -> dict[str, Any]:
+    """A form's or a JSON object's values by name. Raises Malformed when it is neither, Invalid as `decode` does."""
+    essence = content_type.partition(";")[0].strip().lower()
+    if essence == "multipart/form-data":
+        return _multipart(body, content_type)
+    looks_json = body.lstrip()[:1] in (b"{", b"[")
+    if essence == "application/x-www-form-urlencoded" or (not essence and not looks_json):
+        return _urlencoded(body)
+    value = decode(body) if body.strip() else {}
+    if not isinstance(value, dict):
+        raise Malformed("The request body must be a JSON object")
+    return cast(dict[str, Any], value)
+
+
+def _urlencoded(body: bytes) -> dict[str, Any]:
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+    except UnicodeDecodeError as error:
+        raise Malformed("The form is not UTF-8") from error
+    except ValueError as error:
+        raise Malformed("The form has too many fields") from error
+    return _storable(pairs)
+
+
+def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
+    _, options = multipart.parse_options_header(content_type)
+    try:
+        with multipart.MultipartParser(io.BytesIO(body), options.get("boundary", ""), content_length=len(body)) as parser:
+            pairs = [(part.name, part.value) for part in parser if part.name and not part.filename]
+    except (multipart.MultipartError, ValueError) as error:
+        raise Malformed(f"The form cannot be read: {error}") from error
+    return _storable(pairs)
+
+
+def _storable(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    form: dict[str, Any] = {}
+    for name, value in pairs:
+        if "\0" in value:
+            raise Invalid.field(name, "must not contain a NUL character")
+        form.setdefault(name, value)
+    return form
+
+
+def _refuse_unstorable(value: Any, name: str = "") -> None:
+    if isinstance(value, str) and "\0" in value:
+        raise Invalid.field(name or "body", "must not contain a NUL character")
+    if isinstance(value, int) and abs(value) > _BIGGEST:
+        raise Invalid.field(name or "body", "is a number beyond 64 bits")
+    if isinstance(value, dict):
+        for key, inner in cast(dict[str, Any], value).items():
+            _refuse_unstorable(key, name or key)
+            _refuse_unstorable(inner, name or key)
+    elif isinstance(value, list):
+        for inner in cast(list[Any], value):
+            _refuse_unstorable(inner, name)
+
+
+def _explained(value: Any, kind: type[msgspec.Struct], error: msgspec.ValidationError) -> Invalid:
+    if not isinstance(value, dict):
+        return Invalid("The request body must be a JSON object")
+    given = cast(dict[str, Any], value)
+    complaints: dict[str, list[str]] = {}
+    known: set[str] = set()
+    for field in msgspec.structs.fields(kind):
+        known.add(field.encode_name)
+        if field.encode_name not in given:
+            if field.required:
+                complaints[field.encode_name] = ["is required"]
+            continue
+        try:
+            msgspec.convert(given[field.encode_name], field.type)
+        except msgspec.ValidationError as wrong:
+            complaints[field.encode_name] = [_in_words(str(wrong))]
+    if kind.__struct_config__.forbid_unknown_fields:
+        complaints |= {name: ["is not a known field"] for name in given if name not in known}
+    if not complaints:
+        return Invalid(str(error))
+    return Invalid("; ".join(f"{name} {texts[0]}" for name, texts in complaints.items()), complaints)
+
+
+def _in_words(message: str) -> str:
+    """msgspec's complaint in the words of whoever wrote the request: `must be text, not a whole number (at items[0])`."""
+    place = _AT.search(message)
+    bare = message[: place.start()] if place else message
+    where = f" (at {place.group(1)})" if place and place.group(1) else ""
+    kinds = _KIND.match(bare)
+    if not kinds:
+        return bare[:1].lower() + bare[1:] + where
+    wanted = [_WORDS.get(word.strip(), word.strip()) for word in kinds.group(1).split("|")]
+    got = _WORDS.get(kinds.group(2), kinds.group(2))
+    return f"must be {' or '.join(wanted)}, not {got}{where}"

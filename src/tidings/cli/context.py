@@ -1,0 +1,132 @@
+"""Where everything is put together: settings read, the database migrated and opened, the house built, and all of it closed again in order."""
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from tidings import clock
+from tidings import settings as configuration
+from tidings.api.wire import House
+from tidings.database import Database, open_database
+from tidings.database.migrate import migrate, pending
+from tidings.domain import tenants
+from tidings.domain.tenants import Tenant
+from tidings.errors import Invalid, NotFound, Unavailable
+from tidings.providers.base import Channel, Provider
+from tidings.providers.registry import Registry
+from tidings.providers.sandbox import Sandbox
+from tidings.providers.smtp import Smtp
+from tidings.providers.smtp_settings import SmtpSettings
+from tidings.rendering.compose import Composer
+from tidings.settings import Settings
+from tidings.signing import Signer, Vault
+
+T = TypeVar("T")
+
+
+def load(**overrides: str | Path | None) -> Settings:
+    """The settings of this process; `overrides` are what the command line was given (None: not given)."""
+    return configuration.read(os.environ, Path(), **overrides)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings | None = None, *, migrates: bool = True) -> AsyncGenerator[House]:
+    """The house, with its database open and its schema up to date.
+
+    SQLite is always migrated; PostgreSQL where `migrates` and the setting allow it. Raises Unavailable when the schema is behind.
+    """
+    settings = settings or load()
+    make_folder(settings)
+    await asyncio.to_thread(bring_up_to_date, settings, migrates=migrates)
+    secret = configuration.secret_key(settings)
+    database = await open_database(settings.database, size=settings.database_pool)
+    try:
+        yield built(settings, database, secret)
+    finally:
+        await database.close()
+
+
+def built(settings: Settings, database: Database, secret: bytes) -> House:
+    """The house around an open database."""
+    signer = Signer(secret)
+    return House(
+        db=database,
+        clock=clock.now,
+        composer=Composer(settings.public_url, signer, message_id_domain(settings), signatures(settings)),
+        signer=signer,
+        vault=Vault(secret),
+        public_url=settings.public_url,
+        data_folder=settings.home,
+        allow_private=settings.webhooks_allow_private,
+        default_sender=settings.sender,
+    )
+
+
+def providers(house: House, settings: Settings) -> Registry:
+    """The registry, with the server's own providers: the mail server of the settings, the sandbox for what has no carrier.
+
+    Raises Invalid when the mail server's URL cannot be understood.
+    """
+    own: dict[Channel, Callable[[], Provider]] = {
+        "email": lambda: Sandbox(house.db, house.clock, "email"),
+        "sms": lambda: Sandbox(house.db, house.clock, "sms"),
+    }
+    if not settings.smtp_url.startswith("sandbox:"):
+        smtp = SmtpSettings.from_url(settings.smtp_url)
+        own["email"] = lambda: Smtp(smtp)
+    return Registry(house.db, house.vault, house.clock, own)
+
+
+def message_id_domain(settings: Settings) -> str:
+    """What stands behind the @ of a Message-ID: the public host where it is a name, else the domain that mail is sent from."""
+    host = urlsplit(settings.public_url).hostname or ""
+    return host if re.search(r"\.[a-z]", host) else settings.sender.rpartition("@")[2]
+
+
+def signatures(settings: Settings) -> dict[str, tuple[str, str]]:
+    """The DKIM key of the settings, as domain → (selector, PEM). Raises Invalid when its file cannot be read."""
+    if settings.dkim_key_file is None:
+        return {}
+    try:
+        return {settings.dkim_domain: (settings.dkim_selector, settings.dkim_key_file.read_text(encoding="ascii"))}
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"The DKIM key in {settings.dkim_key_file} cannot be read: {error}.") from error
+
+
+def make_folder(settings: Settings) -> None:
+    """Makes the data folder, for its owner alone: it holds addresses and the secret key."""
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"The data folder {settings.home} cannot be made: {error.strerror}.") from error
+
+
+def bring_up_to_date(settings: Settings, *, migrates: bool) -> None:
+    """Migrates the database, or raises Unavailable when that is needed and not wanted here."""
+    if settings.embedded or (migrates and settings.migrate):
+        migrate(settings.database)
+    elif missing := pending(settings.database):
+        raise Unavailable(f"The database lacks {len(missing)} migration(s), from {missing[0]} on: run `tidings migrate` first.")
+
+
+async def find_tenant(db: Database, slug: str) -> Tenant:
+    """The tenant of this slug. Raises NotFound with the way to make one."""
+    tenant = await db.read(tenants.find, slug)
+    if tenant is None:
+        raise NotFound(f"There is no tenant {slug!r}; `tidings tenants create {slug}` makes one.")
+    return tenant
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it to its end in an event loop of its own: uvloop's where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

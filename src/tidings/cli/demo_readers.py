@@ -1,0 +1,77 @@
+"""Simulated readers: they take mail out of the sandbox over HTTP, as anybody could, and fetch the pixel or follow a link of some of it."""
+
+import asyncio
+import html
+import re
+import zlib
+from typing import Any, cast
+
+import httpx2
+
+from tidings import clock
+
+PAGE = 100
+OPENERS, CLICKERS = 45, 15
+"""Percent of mail that is opened, and of which a link is followed. Which, its id decides: every run looks the same."""
+AT_ONCE = 8
+PAUSE = 0.5
+"""Seconds between two looks into the mailbox."""
+PATIENCE = 10.0
+
+_PIXEL = re.compile(r'src="([^"]+/api/v1/communications/track/[^"]+)"')
+_LINK = re.compile(r'href="([^"]+/api/v1/communications/link/[^"]+)"')
+
+
+class Readers:
+    """All the readers of one mailbox. `url` is the server's, `token` the key that may look into its sandbox."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._client = httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
+        self._strangers = httpx2.AsyncClient(timeout=PATIENCE, follow_redirects=False)
+        self._seen: set[str] = set()
+        self._hands = asyncio.Semaphore(AT_ONCE)
+
+    async def close(self) -> None:
+        """Hangs up."""
+        await self._client.aclose()
+        await self._strangers.aclose()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Reads what comes until `stop`; a server too busy to answer is asked again."""
+        while not stop.is_set():
+            try:
+                await self.turn()
+            except httpx2.TransportError:
+                pass
+            await clock.first(PAUSE, stop)
+
+    async def turn(self) -> None:
+        """Reads everything that is new, newest first."""
+        page = 1
+        while True:
+            answer = await self._client.get("/api/v1/sandbox/messages", params={"limit": PAGE, "page": page})
+            answer.raise_for_status()
+            messages = _messages(answer.json())
+            fresh = [message for message in messages if str(message["communication_id"]) not in self._seen]
+            await asyncio.gather(*(self._read(message) for message in fresh))
+            self._seen.update(str(message["communication_id"]) for message in fresh)
+            if not fresh or len(messages) < PAGE:
+                return
+            page += 1
+
+    async def _read(self, message: dict[str, Any]) -> None:
+        mood = zlib.crc32(str(message["communication_id"]).encode()) % 100
+        source = str(message.get("html") or "")
+        if mood < CLICKERS and (link := _LINK.search(source)):
+            await self._fetch(link.group(1))
+        elif mood < OPENERS and (pixel := _PIXEL.search(source)):
+            await self._fetch(pixel.group(1))
+
+    async def _fetch(self, address: str) -> None:
+        async with self._hands:
+            await self._strangers.get(html.unescape(address))
+
+
+def _messages(answer: Any) -> list[dict[str, Any]]:
+    """The rows of a list answer, whatever they are called beside the pagination."""
+    return cast(list[dict[str, Any]], next(rows for name, rows in answer.items() if name != "pagination"))

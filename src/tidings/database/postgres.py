@@ -1,0 +1,214 @@
+"""PostgreSQL behind the gate: pooled psycopg connections in threads, NOTIFY to wake other processes. Nothing here knows a table."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Concatenate, LiteralString, cast
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.numeric import Int8Dumper
+from psycopg.types.string import TextLoader
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from tidings.database import statements
+from tidings.database.gate import Database, P, Param, R, Tx
+from tidings.errors import Unavailable
+
+CHANNEL = "tidings"
+MONTHS_AHEAD = 3
+TRIES = 4
+"""How often a unit is run when the database asks for it to be run again (deadlock, serialization)."""
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class PostgresTx(Tx):
+    """A transaction on one psycopg connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def _execute(self, sql: LiteralString, params: dict[str, Param]) -> psycopg.Cursor[tuple[Any, ...]]:
+        statement = statements.for_postgres(sql)
+        for name, width in statement.batches.items():
+            batch = cast(list[tuple[Any, ...]], params.pop(name))
+            columns = zip(*batch, strict=True) if batch else ((),) * width
+            for index, column in enumerate(columns):
+                params[f"{name}_{index}"] = list(column)
+        return self._connection.execute(cast(LiteralString, statement.text), params)
+
+    def rows(self, sql: LiteralString, /, **params: Param) -> list[tuple[Any, ...]]:
+        """Every row, bare."""
+        return self._execute(sql, params).fetchall()
+
+    def run(self, sql: LiteralString, /, **params: Param) -> int:
+        """Runs a statement; answers how many rows it changed."""
+        return self._execute(sql, params).rowcount
+
+    def copy(self, sql: LiteralString, rows: list[tuple[Any, ...]]) -> None:
+        """Loads rows by COPY (`COPY table (…) FROM STDIN`)."""
+        with self._connection.cursor() as cursor, cursor.copy(sql) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+def _configure(connection: Connection) -> None:
+    # every integer travels as bigint: one prepared statement per text, whatever the value's size
+    connection.adapters.register_dumper(int, Int8Dumper)
+    connection.adapters.register_loader("jsonb", TextLoader)
+
+
+class PostgresDatabase(Database):
+    """A pool of `size` connections, each used by one thread at a time. Autocommit outside `write`.
+
+    Behind PgBouncer in transaction mode add `?prepare=0` to the URL: no prepared statements then, and polling instead of LISTEN.
+    """
+
+    kind = "postgres"
+
+    def __init__(self, url: str, *, size: int = 8) -> None:
+        super().__init__()
+        conninfo, self._pooled_outside = libpq(url)
+        parts = conninfo_to_dict(conninfo)
+        self.url = f"postgresql://{parts.get('user', '')}@{parts.get('host', '')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+        prepare = None if self._pooled_outside else 2
+        self._conninfo = conninfo
+        self._pool = ConnectionPool(
+            conninfo,
+            min_size=1,
+            max_size=size,
+            timeout=10,
+            open=False,
+            configure=_configure,
+            kwargs={"autocommit": True, "prepare_threshold": prepare},
+        )
+        self._threads = ThreadPoolExecutor(size, thread_name_prefix="tidings-db")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._listener: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._listening: Connection | None = None
+
+    async def open(self) -> None:
+        """Connects. Raises `Unavailable` when the server cannot be reached."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._loop.run_in_executor(self._threads, lambda: self._pool.open(wait=True, timeout=10))
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            await self.close()
+            raise Unavailable(f"Cannot reach PostgreSQL at {self.url}: {error}.") from error
+
+    def bell(self, channel: str) -> asyncio.Event:
+        """As the gate says; the first one begins to hear what other processes commit."""
+        if self._listener is None and not self._pooled_outside:
+            self._listener = threading.Thread(target=self._listen, name="tidings-listen", daemon=True)
+            self._listener.start()
+        return super().bell(channel)
+
+    async def write(self, unit: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the unit in a transaction; again when PostgreSQL asks for it (deadlock, serialization)."""
+
+        def run() -> tuple[R, set[str]]:
+            for left in range(TRIES - 1, -1, -1):
+                try:
+                    return self._transact(lambda tx: unit(tx, *args, **kwargs))
+                except (pg.DeadlockDetected, pg.SerializationFailure):
+                    if not left:
+                        raise
+            raise AssertionError("unreachable")
+
+        result, notified = await self._in_thread(run)
+        if notified:
+            self.ring(notified)
+        return result
+
+    def _transact(self, unit: Callable[[Tx], R]) -> tuple[R, set[str]]:
+        with self._pool.connection() as connection, connection.transaction():
+            tx = PostgresTx(connection)
+            result = unit(tx)
+            for channel in tx.notified:
+                connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, channel))
+            return result, tx.notified
+
+    async def read(self, unit: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Runs the unit without a transaction of its own: each statement sees what is committed."""
+
+        def run() -> R:
+            with self._pool.connection() as connection:
+                return unit(PostgresTx(connection), *args, **kwargs)
+
+        return await self._in_thread(run)
+
+    async def maintain(self, now: int) -> None:
+        """Makes the partitions of the coming months."""
+
+        def run() -> None:
+            with self._pool.connection() as connection, connection.transaction():
+                ensure_partitions(connection, now)
+
+        await self._in_thread(run)
+
+    async def _in_thread(self, work: Callable[[], R]) -> R:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except (PoolTimeout, pg.OperationalError) as error:
+            raise Unavailable(f"The database cannot take this now: {str(error).strip()}.") from error
+
+    async def close(self) -> None:
+        """Finishes what is under way and closes every connection."""
+        self._stopping.set()
+        loop = asyncio.get_running_loop()
+        if self._listener is not None:
+            await loop.run_in_executor(None, self._wake_listener)
+            await loop.run_in_executor(None, self._listener.join)
+        await loop.run_in_executor(None, self._pool.close)
+        await loop.run_in_executor(None, self._threads.shutdown)
+
+    def _wake_listener(self) -> None:
+        try:
+            with self._pool.connection(timeout=1) as connection:
+                connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+        except (PoolTimeout, psycopg.OperationalError):
+            return  # it looks up by itself within half a second
+
+    def _listen(self) -> None:
+        """Hears other processes' NOTIFY; a lost connection is opened again (polling covers the gap)."""
+        assert self._loop is not None
+        while not self._stopping.is_set():
+            try:
+                with psycopg.connect(self._conninfo, autocommit=True) as connection:
+                    connection.execute("LISTEN tidings")
+                    while not self._stopping.is_set():
+                        for notice in connection.notifies(timeout=0.5, stop_after=1):
+                            self._loop.call_soon_threadsafe(self.ring, {notice.payload})
+            except psycopg.OperationalError:
+                self._stopping.wait(1.0)
+            except RuntimeError:
+                return  # the event loop is closed: nobody is left to wake
+
+
+def libpq(url: str) -> tuple[str, bool]:
+    """libpq's connection string, and whether a pooler in transaction mode stands between (`?prepare=0`)."""
+    pooled_outside = "prepare=0" in url.partition("?")[2].split("&")
+    if pooled_outside:
+        head, _, query = url.partition("?")
+        rest = "&".join(part for part in query.split("&") if part != "prepare=0")
+        url = f"{head}?{rest}" if rest else head
+    return make_conninfo(url, application_name="tidings"), pooled_outside
+
+
+def ensure_partitions(connection: psycopg.Connection[Any], now: int) -> None:
+    """Makes the partitions of `interactions` for this month and the next ones, where they are missing."""
+    moment = datetime.fromtimestamp(now / 1000, UTC)
+    year, month = moment.year, moment.month
+    for _ in range(MONTHS_AHEAD + 1):
+        following = (year + month // 12, month % 12 + 1)
+        begin, end = (int(datetime(y, m, 1, tzinfo=UTC).timestamp() * 1000) for y, m in ((year, month), following))
+        name = f"interactions_{year}_{month:02d}"
+        statement = f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF interactions FOR VALUES FROM ({begin}) TO ({end})"
+        connection.execute(cast(LiteralString, statement))
+        year, month = following

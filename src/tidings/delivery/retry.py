@@ -1,0 +1,47 @@
+"""When a message is tried again, and when it is given up: pure rules, no clock, no store."""
+
+from tidings import clock
+from tidings.domain.communications import Due, Settled
+from tidings.message.outgoing import Outcome
+
+DELAYS = (clock.MINUTE, 5 * clock.MINUTE, 15 * clock.MINUTE, clock.HOUR, 2 * clock.HOUR, 4 * clock.HOUR, 8 * clock.HOUR, 8 * clock.HOUR, 16 * clock.HOUR)
+"""How long to wait after the first, second, … attempt: about two days in all, as RFC 5321 4.5.4.1 has mailers do (4–5 days is its most)."""
+
+PAUSE = 15 * clock.SECOND
+"""How long a provider that cannot work is left alone when it does not say so itself."""
+
+
+def settled(due: Due, outcome: Outcome, *, hold_unknown: bool, now: int) -> Settled:
+    """What an outcome makes of a message. `hold_unknown` is the tenant's rule for messages that may have gone out."""
+    reason = _sentence(outcome)
+    match outcome.kind:
+        case "accepted":
+            lost = "; ".join(f"{address}: {why}" for address, why in outcome.rejected)
+            return Settled(due.id, "sent", error=f"Refused for some recipients: {lost}" if lost else None, provider_message_id=outcome.provider_id or None)
+        case "refused":
+            return Settled(due.id, "failed", error=reason, error_code=outcome.code or None)
+        case "paused":
+            return Settled(due.id, "pending", due_at=now + (outcome.retry_after or PAUSE), error=reason, refund=1)
+        case "unknown":
+            return _unknown(due, reason, hold=hold_unknown, now=now)
+        case "deferred":
+            return _deferred(due, outcome, reason, now=now)
+
+
+def _sentence(outcome: Outcome) -> str:
+    return f"{outcome.reason} ({outcome.code})" if outcome.code and outcome.code not in outcome.reason else outcome.reason
+
+
+def _unknown(due: Due, reason: str, *, hold: bool, now: int) -> Settled:
+    if hold:
+        return Settled(due.id, "unknown", error=reason)
+    if due.attempts > len(DELAYS):
+        return Settled(due.id, "failed", error=f"Given up after {due.attempts} attempts: {reason}")
+    return Settled(due.id, "unknown", due_at=now + DELAYS[max(due.attempts - 1, 0)], error=reason)
+
+
+def _deferred(due: Due, outcome: Outcome, reason: str, *, now: int) -> Settled:
+    if due.attempts > len(DELAYS):
+        return Settled(due.id, "failed", error=f"Given up after {due.attempts} attempts: {reason}", error_code=outcome.code or None)
+    wait = max(DELAYS[max(due.attempts - 1, 0)], outcome.retry_after or 0)
+    return Settled(due.id, "pending", due_at=now + wait, error=reason, error_code=outcome.code or None)

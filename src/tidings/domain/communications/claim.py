@@ -1,0 +1,109 @@
+"""Due rows: finding the queues that have any, claiming a batch under a lease, and giving back what a dead worker held."""
+
+import msgspec
+
+from tidings.database import Tx
+from tidings.domain import events
+from tidings.domain.communications.cancel import PARKED
+from tidings.domain.communications.record import DUE, Due
+
+
+class Queue(msgspec.Struct, frozen=True):
+    """One tenant's messages of one channel in one lane (0 instant, 1 campaign); `due_at` is its earliest."""
+
+    tenant_id: int
+    channel: str
+    lane: int
+    due_at: int
+
+
+def queues(tx: Tx) -> list[Queue]:
+    """Every queue that holds a message, by hops over the index: one step for each queue, however long they are."""
+    found: list[Queue] = []
+    last = Queue(0, "", -1, 0)
+    while True:
+        following = tx.one(
+            Queue,
+            "SELECT tenant_id, channel, lane, due_at FROM communications WHERE due_at IS NOT NULL AND (tenant_id, channel, lane) > (:tenant_id, :channel, :lane)"
+            " ORDER BY tenant_id, channel, lane, due_at LIMIT 1",
+            tenant_id=last.tenant_id,
+            channel=last.channel,
+            lane=last.lane,
+        )
+        if following is None:
+            return found
+        found.append(following)
+        last = following
+
+
+def claim(tx: Tx, queue: Queue, *, lease: int, until: int, now: int, limit: int) -> list[Due]:
+    """Leases up to `limit` due messages of a queue. `lease` is the token that only this claim knows; it ends at `until`.
+
+    The claim changes no indexed column; what somebody else is claiming is passed over.
+    """
+    claimed = tx.rows(
+        "WITH picked AS MATERIALIZED (SELECT id FROM communications WHERE tenant_id = :tenant_id AND channel = :channel AND lane = :lane"
+        " AND due_at IS NOT NULL AND due_at <= :now AND state <> 'in_process' ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED)"
+        " UPDATE communications SET state = 'in_process', lease = :lease, lease_until = :until, attempts = attempts + 1"
+        " WHERE tenant_id = :tenant_id AND id IN (SELECT id FROM picked) RETURNING id",
+        tenant_id=queue.tenant_id,
+        channel=queue.channel,
+        lane=queue.lane,
+        lease=lease,
+        until=until,
+        now=now,
+        limit=limit,
+    )
+    if not claimed:
+        return []
+    return tx.all(
+        Due, DUE + " AND c.id IN (SELECT id FROM :claimed(id bigint) b) ORDER BY c.due_at, c.id", tenant_id=queue.tenant_id, claimed=claimed
+    )
+
+
+def waiting(tx: Tx, tenant_id: int, channel: str, *, most: int) -> int:
+    """How many campaign messages of a channel wait for dispatch, counted up to `most`; a paused campaign's do not count."""
+    return tx.value(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM communications WHERE tenant_id = :tenant_id AND channel = :channel AND lane = 1"
+        " AND due_at IS NOT NULL AND due_at < :parked LIMIT :most) s",
+        tenant_id=tenant_id,
+        channel=channel,
+        parked=PARKED,
+        most=most,
+    )
+
+
+def renew(tx: Tx, tenant_id: int, leases: list[int], *, until: int) -> int:
+    """Holds on to what is still being sent."""
+    return tx.run(
+        "UPDATE communications SET lease_until = :until WHERE tenant_id = :tenant_id AND due_at IS NOT NULL AND state = 'in_process'"
+        " AND lease IN (SELECT lease FROM :leases(lease bigint) b)",
+        tenant_id=tenant_id,
+        until=until,
+        leases=[(lease,) for lease in leases],
+    )
+
+
+def sweep(tx: Tx, queue: Queue, *, now: int, dead: bool = False) -> int:
+    """Marks what a worker left behind as unknown: its bytes may have gone out. The tenant's rule says whether it is due again.
+
+    `dead` tells that no other worker can be alive (the embedded server has just started), so no lease is waited for.
+    A row whose cancelation was asked for while it was being sent (`due_at` 0) is not sent again.
+    """
+    rows = tx.rows(
+        "UPDATE communications SET state = 'unknown', lease = NULL, lease_until = NULL, updated_at = :now,"
+        " error = 'A worker stopped while sending this; it may have gone out.',"
+        " due_at = CASE WHEN due_at > 0 AND (SELECT unknown_rule FROM tenants WHERE id = :tenant_id) = 'resend' THEN :now END"
+        " WHERE tenant_id = :tenant_id AND channel = :channel AND lane = :lane AND due_at IS NOT NULL AND due_at <= :now"
+        " AND state = 'in_process' AND lease_until <= :before"
+        " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, created_at",
+        tenant_id=queue.tenant_id,
+        channel=queue.channel,
+        lane=queue.lane,
+        now=now,
+        before=now if not dead else 1 << 62,
+    )
+    events.append(tx, [events.Event(events.Subject(*row), "unknown", now) for row in rows])
+    if rows:
+        tx.notify("due")
+    return len(rows)

@@ -1,0 +1,149 @@
+"""The communication's records and how they are read: whole for the API, as Due for dispatch."""
+
+from typing import LiteralString
+
+import msgspec
+
+from tidings.database import Tx
+from tidings.domain import counters
+from tidings.domain.page import Page
+
+
+class Communication(msgspec.Struct, frozen=True):
+    """A row as its readers want it; sender and reply-to are the campaign's or the tenant's where it has none of its own."""
+
+    id: int
+    tenant_id: int
+    channel: str
+    state: str
+    attempts: int
+    serial: int
+    contact_id: int
+    content_id: int
+    campaign_id: int | None
+    message_id: int | None
+    enrollment_id: int | None
+    template_id: int | None
+    list_id: int | None
+    type: str
+    address: str
+    recipients: str | None
+    sender_email: str
+    sender_name: str
+    reply_to: str | None
+    subject: str | None
+    variables: str | None
+    related_entity_type: str | None
+    related_entity_id: str | None
+    conversation_id: str | None
+    provider: str | None
+    provider_message_id: str | None
+    track_opens: int
+    track_links: int
+    scheduled_at: int | None
+    sent_at: int | None
+    delivered_at: int | None
+    opened_at: int | None
+    open_count: int
+    clicked_at: int | None
+    click_count: int
+    error: str | None
+    created_by: str | None
+    updated_by: str | None
+    created_at: int
+    updated_at: int
+
+
+_COMMUNICATION: LiteralString = (
+    "SELECT c.id, c.tenant_id, c.channel, c.state, c.attempts, c.serial, c.contact_id, c.content_id, c.campaign_id, c.message_id, c.enrollment_id,"
+    " c.template_id, c.list_id, c.type, c.address, c.recipients, COALESCE(c.sender_email, k.sender_email, t.sender_email),"
+    " COALESCE(c.sender_name, k.sender_name, t.sender_name), COALESCE(c.reply_to, k.reply_to), c.subject, c.variables, c.related_entity_type,"
+    " c.related_entity_id, c.conversation_id, c.provider, c.provider_message_id, c.track_opens, c.track_links, c.scheduled_at, c.sent_at, c.delivered_at,"
+    " c.opened_at, c.open_count, c.clicked_at, c.click_count, c.error, c.created_by, c.updated_by, c.created_at, c.updated_at"
+    " FROM communications c JOIN tenants t ON t.id = c.tenant_id LEFT JOIN campaigns k ON k.tenant_id = c.tenant_id AND k.id = c.campaign_id"
+    " WHERE c.tenant_id = :tenant_id"
+)
+
+
+def get(tx: Tx, tenant_id: int, communication_id: int) -> Communication | None:
+    """One communication of the tenant, or None."""
+    return tx.one(Communication, _COMMUNICATION + " AND c.id = :id", tenant_id=tenant_id, id=communication_id)
+
+
+def page(
+    tx: Tx, tenant_id: int, *, channel: str | None = None, sent: bool | None = None, manual: bool | None = None, limit: int, page: int
+) -> Page[Communication]:
+    """The tenant's communications, newest first; the total comes from the counters and costs the same at any size."""
+    sql = _COMMUNICATION
+    params: dict[str, int | str] = {"tenant_id": tenant_id, "limit": limit, "offset": (page - 1) * limit}
+    if channel is not None:
+        sql += " AND c.channel = :channel"
+        params["channel"] = channel
+    if sent is not None:
+        sql += " AND c.sent_at IS NOT NULL" if sent else " AND c.sent_at IS NULL"
+    if manual is not None:
+        sql += " AND c.campaign_id IS NULL" if manual else " AND c.campaign_id IS NOT NULL"
+    sql += " ORDER BY c.id DESC LIMIT :limit OFFSET :offset"
+    counts = counters.totals(tx, tenant_id, channel=channel, manual=manual)
+    total = counts.accepted if sent is None else counts.sent if sent else counts.accepted - counts.sent
+    return Page(tx.all(Communication, sql, **params), total)
+
+
+class Due(msgspec.Struct, frozen=True, gc=False):
+    """A claimed communication with everything needed to compose and send it; nobody asks the database again.
+
+    `recipients` is "" when the mail goes to `address` alone, else JSON {"to": [..], "cc": [..], "bcc": [..], "skip": [..]} where each
+    entry is `a@b.c` or `Name <a@b.c>`, and the addresses to `skip` (suppressed) stand in the headers but get no copy. `variables` and
+    `attributes` are JSON objects. `serial` counts resends (a new Message-ID each). The contact's fields are empty when unknown.
+    `suppressed` says why the address must not be written to, "" when it may.
+    """
+
+    id: int
+    tenant_id: int
+    channel: str
+    content_id: int
+    provider_id: int
+    contact_id: int
+    campaign_id: int
+    message_id: int
+    enrollment_id: int
+    attempts: int
+    serial: int
+    address: str
+    recipients: str
+    sender_email: str
+    sender_name: str
+    reply_to: str
+    subject: str
+    variables: str
+    track_opens: int
+    track_links: int
+    created_at: int
+    first_name: str
+    last_name: str
+    company: str
+    email: str
+    phone: str
+    locale: str
+    timezone: str
+    attributes: str
+    suppressed: str = ""
+
+
+DUE: LiteralString = (
+    "SELECT c.id, c.tenant_id, c.channel, c.content_id, COALESCE(c.provider_id, 0), c.contact_id, COALESCE(c.campaign_id, 0), COALESCE(c.message_id, 0),"
+    " COALESCE(c.enrollment_id, 0), c.attempts, c.serial, c.address, COALESCE(c.recipients, ''), COALESCE(c.sender_email, k.sender_email, t.sender_email),"
+    " COALESCE(c.sender_name, k.sender_name, t.sender_name), COALESCE(c.reply_to, k.reply_to, ''), COALESCE(c.subject, ''), COALESCE(c.variables, '{}'),"
+    " c.track_opens, c.track_links, c.created_at, COALESCE(p.first_name, ''), COALESCE(p.last_name, ''), COALESCE(p.company, ''), COALESCE(p.email, ''),"
+    " COALESCE(p.phone, ''), COALESCE(p.locale, ''), COALESCE(p.timezone, ''), COALESCE(p.attributes, '{}'), COALESCE(s.reason, '')"
+    " FROM communications c JOIN tenants t ON t.id = c.tenant_id"
+    " LEFT JOIN campaigns k ON k.tenant_id = c.tenant_id AND k.id = c.campaign_id"
+    " LEFT JOIN contacts p ON p.tenant_id = c.tenant_id AND p.id = c.contact_id"
+    " LEFT JOIN suppressions s ON s.tenant_id = c.tenant_id AND s.channel = c.channel AND s.address = lower(c.address)"
+    " WHERE c.tenant_id = :tenant_id"
+)
+
+
+def due(tx: Tx, tenant_id: int, communication_id: int) -> Due | None:
+    """What dispatch would be given for this communication: for showing what went out."""
+    return tx.one(Due, DUE + " AND c.id = :id", tenant_id=tenant_id, id=communication_id)

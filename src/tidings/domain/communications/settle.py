@@ -1,0 +1,67 @@
+"""Settling a batch: what the provider said becomes state, events and counts, in one transaction and only while the lease is held."""
+
+import msgspec
+
+from tidings.database import Tx
+from tidings.domain import events
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """What becomes of one claimed message.
+
+    `state` is sent, failed, suppressed, unknown, or pending (to be tried again at `due_at`). `refund` 1 takes the attempt back:
+    the provider could not work, the message is not to blame.
+    """
+
+    id: int
+    state: str
+    due_at: int | None = None
+    error: str | None = None
+    error_code: str | None = None
+    provider_message_id: str | None = None
+    refund: int = 0
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What a settled batch came to: rows that were still ours, and enrollments that may have come to their end with it."""
+
+    settled: int
+    ending: list[int]
+
+
+_EVENT: dict[str, events.Kind] = {"sent": "sent", "failed": "failed", "suppressed": "failed", "unknown": "unknown", "canceled": "canceled"}
+
+
+def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], *, provider: str, now: int) -> Settlement:
+    """Writes the outcomes of messages claimed under `lease`. A row no longer held under it is left alone.
+
+    A message whose cancelation was asked for meanwhile (`due_at` 0) is canceled instead of being tried again.
+    """
+    rows = tx.rows(
+        "UPDATE communications SET"
+        " state = CASE WHEN r_due_at IS NOT NULL AND due_at = 0 THEN 'canceled' ELSE r_state END,"
+        " due_at = CASE WHEN due_at = 0 THEN NULL ELSE r_due_at END,"
+        " lease = NULL, lease_until = NULL, attempts = attempts - r_refund, error = COALESCE(r_error, CASE WHEN r_state = 'sent' THEN NULL ELSE error END),"
+        " error_code = r_error_code, provider = :provider, provider_message_id = COALESCE(r_provider_message_id, provider_message_id),"
+        " sent_at = CASE WHEN r_state = 'sent' THEN COALESCE(sent_at, :now) ELSE sent_at END, updated_at = :now"
+        " FROM :outcomes(r_id bigint, r_state text, r_due_at bigint, r_error text, r_error_code text, r_provider_message_id text, r_refund bigint) r"
+        " WHERE tenant_id = :tenant_id AND id = r_id AND lease = :lease AND state = 'in_process'"
+        " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at),"
+        " state, error, enrollment_id, closing, attempts, due_at",
+        tenant_id=tenant_id,
+        lease=lease,
+        provider=provider,
+        now=now,
+        outcomes=[msgspec.structs.astuple(outcome) for outcome in outcomes],
+    )
+    happened: list[events.Event] = []
+    ending: list[int] = []
+    for row in rows:
+        state, error, enrollment_id, closing, attempts, due_at = row[9:]
+        kind = _EVENT.get(state)
+        if kind is not None:
+            happened.append(events.Event(events.Subject(*row[:9]), kind, now, detail=None if kind == "sent" else error))
+        if enrollment_id is not None and due_at is None and (closing or attempts > 1):
+            ending.append(enrollment_id)
+    events.append(tx, happened)
+    return Settlement(len(rows), ending)

@@ -1,0 +1,116 @@
+"""Exact counts, written in the transaction of what they count and spread over slots so that workers do not wait for each other."""
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from tidings import clock
+from tidings.database import Tx
+
+SLOTS = 8
+_SLOT = os.getpid() % SLOTS
+
+
+class Bucket(NamedTuple):
+    """What is counted together: 0 and "" stand for none. `hour` is the hour of sending (of acceptance for what was not sent)."""
+
+    tenant_id: int
+    hour: int
+    channel: str = ""
+    type: str = ""
+    template_id: int = 0
+    campaign_id: int = 0
+    message_id: int = 0
+
+
+class Counts(msgspec.Struct, kw_only=True):
+    """How much to add to a bucket, or how much it holds. opened/clicked count communications, opens/clicks every time."""
+
+    accepted: int = 0
+    sent: int = 0
+    delivered: int = 0
+    failed: int = 0
+    canceled: int = 0
+    opened: int = 0
+    clicked: int = 0
+    opens: int = 0
+    clicks: int = 0
+    bounced: int = 0
+    complained: int = 0
+    unsubscribed: int = 0
+    replied: int = 0
+    enrolled: int = 0
+    completed: int = 0
+
+
+class Tally:
+    """Collects what a unit counts, to be written at once at its end."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[Bucket, Counts] = {}
+
+    def at(self, bucket: Bucket) -> Counts:
+        """The counts to add to for this bucket."""
+        found = self._buckets.get(bucket)
+        if found is None:
+            found = self._buckets[bucket] = Counts()
+        return found
+
+    def items(self) -> Iterable[tuple[Bucket, Counts]]:
+        """Everything collected, in one order for all workers, so that none waits for another in a circle."""
+        return sorted(self._buckets.items(), key=lambda item: item[0])
+
+
+def hour_of(instant: int) -> int:
+    """The beginning of the hour an instant lies in."""
+    return instant - instant % clock.HOUR
+
+
+def fold(tx: Tx, tally: Tally) -> None:
+    """Adds the tally to the counters."""
+    rows = [(*bucket, _SLOT, *msgspec.structs.astuple(counts)) for bucket, counts in tally.items()]
+    if not rows:
+        return
+    tx.run(
+        "INSERT INTO counters (tenant_id, hour, channel, type, template_id, campaign_id, message_id, slot, accepted, sent, delivered, failed, canceled,"
+        " opened, clicked, opens, clicks, bounced, complained, unsubscribed, replied, enrolled, completed)"
+        " SELECT tenant_id, hour, channel, type, template_id, campaign_id, message_id, slot, accepted, sent, delivered, failed, canceled,"
+        " opened, clicked, opens, clicks, bounced, complained, unsubscribed, replied, enrolled, completed FROM"
+        " :rows(tenant_id bigint, hour bigint, channel text, type text, template_id bigint, campaign_id bigint, message_id bigint, slot smallint,"
+        " accepted bigint, sent bigint, delivered bigint, failed bigint, canceled bigint, opened bigint, clicked bigint, opens bigint, clicks bigint,"
+        " bounced bigint, complained bigint, unsubscribed bigint, replied bigint, enrolled bigint, completed bigint) r WHERE true"
+        " ON CONFLICT (tenant_id, hour, channel, type, template_id, campaign_id, message_id, slot) DO UPDATE SET"
+        " accepted = counters.accepted + excluded.accepted, sent = counters.sent + excluded.sent, delivered = counters.delivered + excluded.delivered,"
+        " failed = counters.failed + excluded.failed, canceled = counters.canceled + excluded.canceled, opened = counters.opened + excluded.opened,"
+        " clicked = counters.clicked + excluded.clicked, opens = counters.opens + excluded.opens, clicks = counters.clicks + excluded.clicks,"
+        " bounced = counters.bounced + excluded.bounced, complained = counters.complained + excluded.complained,"
+        " unsubscribed = counters.unsubscribed + excluded.unsubscribed, replied = counters.replied + excluded.replied,"
+        " enrolled = counters.enrolled + excluded.enrolled, completed = counters.completed + excluded.completed",
+        rows=rows,
+    )
+
+
+def totals(tx: Tx, tenant_id: int, *, channel: str | None = None, manual: bool | None = None, campaign_id: int | None = None) -> Counts:
+    """The tenant's counts over all time; `manual` tells instant messages from campaign traffic."""
+    sql = (
+        "SELECT CAST(COALESCE(SUM(accepted), 0) AS bigint), CAST(COALESCE(SUM(sent), 0) AS bigint), CAST(COALESCE(SUM(delivered), 0) AS bigint),"
+        " CAST(COALESCE(SUM(failed), 0) AS bigint), CAST(COALESCE(SUM(canceled), 0) AS bigint), CAST(COALESCE(SUM(opened), 0) AS bigint),"
+        " CAST(COALESCE(SUM(clicked), 0) AS bigint), CAST(COALESCE(SUM(opens), 0) AS bigint), CAST(COALESCE(SUM(clicks), 0) AS bigint),"
+        " CAST(COALESCE(SUM(bounced), 0) AS bigint), CAST(COALESCE(SUM(complained), 0) AS bigint), CAST(COALESCE(SUM(unsubscribed), 0) AS bigint),"
+        " CAST(COALESCE(SUM(replied), 0) AS bigint), CAST(COALESCE(SUM(enrolled), 0) AS bigint), CAST(COALESCE(SUM(completed), 0) AS bigint)"
+        " FROM counters WHERE tenant_id = :tenant_id"
+    )
+    params: dict[str, str | int] = {"tenant_id": tenant_id}
+    if channel is not None:
+        sql += " AND channel = :channel"
+        params["channel"] = channel
+    if manual is not None:
+        sql += " AND campaign_id = 0" if manual else " AND campaign_id > 0"
+    if campaign_id is not None:
+        sql += " AND campaign_id = :campaign_id"
+        params["campaign_id"] = campaign_id
+    row = tx.row(sql, **params)
+    assert row is not None
+    return Counts(**dict(zip(Counts.__struct_fields__, row, strict=True)))

@@ -1,0 +1,237 @@
+"""The server: one ASGI application made of every route table, and Granian to serve it. What the routes do lives in `api/`."""
+
+import asyncio
+import contextlib
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, cast
+
+import msgspec
+import structlog
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.handlers import ASGIRouteHandler
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from tidings.api import faults, routes
+from tidings.api.auth import Gatekeeper
+from tidings.api.health import Metrics
+from tidings.api.wire import BODY_LIMIT, UPLOAD_LIMIT, Call, House, Reply, Route
+from tidings.errors import Malformed, NotAllowed, NotFound, TidingsError, TooLarge, Unavailable
+
+log = structlog.get_logger("tidings.web")
+
+DRAIN_LIMIT = 32 * 1024 * 1024
+"""Bytes of an oversize body that are read and thrown away, so that its sender gets to read the refusal."""
+GRACE = 10.0
+"""Seconds that answers under way get when the server stops."""
+_JSON = b"application/json"
+_encode = msgspec.json.Encoder().encode
+
+
+def create_app(house: House) -> ASGIApp:
+    """The whole HTTP side of a house as one ASGI application; every process that serves it has its own."""
+    gatekeeper, metrics = Gatekeeper(house.db), Metrics(house.db)
+    paths: dict[str, dict[str, Route]] = {}
+    for route in routes.collect(house, metrics):
+        paths.setdefault(route.path, {})[route.method] = route
+    endpoints = [Endpoint(house, gatekeeper, metrics, path, table) for path, table in paths.items()]
+
+    def fail(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        return _failed(house, request.scope, error)
+
+    return Litestar(
+        [endpoint.handler() for endpoint in endpoints],
+        exception_handlers={HTTPException: fail, Exception: fail},
+        on_shutdown=[gatekeeper.close],
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+        pdb_on_exception=False,
+        request_max_body_size=None,
+    )
+
+
+class Endpoint:
+    """One path with its methods: admits, reads the body, calls the handler, answers; every refusal in the body of the path's owner."""
+
+    def __init__(self, house: House, gatekeeper: Gatekeeper, metrics: Metrics, path: str, table: dict[str, Route]) -> None:
+        self._house, self._gatekeeper, self._metrics, self._path = house, gatekeeper, metrics, path
+        self._table = dict(table)
+        if "GET" in table:
+            self._table["HEAD"] = table["GET"]
+        self._allow = tuple(sorted(self._table))
+
+    def handler(self) -> ASGIRouteHandler:
+        """The path as the router takes it."""
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._serve(cast(HTTPScope, scope), receive, send)
+
+        return ASGIRouteHandler(self._path.replace("}", ":str}"), copy_scope=False)(serve)
+
+    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        began, method = time.perf_counter(), scope["method"]
+        status = 500
+        try:
+            try:
+                reply = await self._reply(scope, receive)
+            except TidingsError as error:
+                reply = faults.reply(method, scope["path"], error, self._house.clock())
+                if isinstance(error, Unavailable):
+                    log.warning("refused for now", path=scope["path"], reason=error.message)
+            status = reply.status
+            await _answer(reply, send, bodiless=method == "HEAD")
+        finally:
+            self._metrics.observe(self._path, method, status, time.perf_counter() - began)
+
+    async def _reply(self, scope: HTTPScope, receive: Receive) -> Reply:
+        route = self._table.get(scope["method"])
+        if route is None:
+            raise NotFound if self._reads_by_number(scope["method"]) else NotAllowed(self._allow)
+        client = scope["client"]
+        call = Call(
+            self._house,
+            method=scope["method"],
+            path=cast(Mapping[str, str], scope["path_params"]),
+            query_string=scope["query_string"],
+            headers=scope["headers"],
+            client=client[0] if client else "",
+        )
+        if not route.public:
+            known = await self._gatekeeper.admit(call.headers.get("authorization"), route.scope)
+            call.tenant_id, call.key_name, call.scopes = known.tenant_id, known.name, known.scopes
+        if route.streams:
+            call.attach(_chunks(scope, receive, UPLOAD_LIMIT))
+        elif scope["method"] not in {"GET", "HEAD"}:
+            call.body = b"".join([chunk async for chunk in _chunks(scope, receive, BODY_LIMIT)])
+        return await route.handler(call)
+
+    def _reads_by_number(self, method: str) -> bool:
+        # a word below communications that has no GET of its own is to reviewrover an id like any other, and ids are digits
+        return method in {"GET", "HEAD"} and self._path.startswith("/api/v1/communications/") and self._path.count("/") == 4
+
+
+async def _chunks(scope: HTTPScope, receive: Receive, limit: int) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises TooLarge beyond `limit` bytes, Malformed when the sender hangs up in the middle."""
+    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    expected = int(declared) if declared.isdigit() and len(declared) < 20 else 0
+    received, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Malformed("The request ended before its body did")
+        more, chunk = message.get("more_body", False), message.get("body", b"")
+        received += len(chunk)
+        if max(expected, received) > limit:
+            await _drain(receive, more)
+            raise TooLarge(f"The request body is larger than {limit // (1024 * 1024)} MiB")
+        if chunk:
+            yield chunk
+
+
+async def _drain(receive: Receive, more: bool) -> None:
+    thrown_away = 0
+    while more and thrown_away < DRAIN_LIMIT:
+        message = await receive()
+        if message["type"] != "http.request":
+            return
+        more = message.get("more_body", False)
+        thrown_away += len(message.get("body", b""))
+
+
+async def _answer(reply: Reply, send: Send, *, bodiless: bool) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
+    if isinstance(reply.body, AsyncIterator):
+        await _stream(reply.status, headers, reply.body, send, bodiless=bodiless)
+        return
+    body = _encoded(reply.body)
+    if reply.body is not None and "content-type" not in reply.headers:
+        headers.append((b"content-type", _JSON))
+    if reply.status != 204:
+        headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if bodiless else body, "more_body": False})
+
+
+async def _stream(status: int, headers: list[tuple[bytes, bytes]], chunks: AsyncIterator[bytes], send: Send, *, bodiless: bool) -> None:
+    # the first chunk is made before the status goes out: what fails at once still gets an error's answer
+    first = await anext(chunks, b"")
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if not bodiless:
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _encoded(body: Any) -> bytes:
+    if body is None:
+        return b""
+    return body if isinstance(body, bytes) else _encode(body)
+
+
+def _failed(house: House, scope: Scope, error: Exception) -> Response[bytes]:
+    """The answer to what no handler settled: an unknown path, a request the framework refuses, or a bug of ours."""
+    method, path = cast(HTTPScope, scope)["method"], scope["path"]
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        refusal = NotFound() if error.status_code == 404 else Malformed(str(error.detail))
+        reply = faults.reply(method, path, refusal, house.clock())
+    else:
+        trace_id = str(uuid.uuid4())
+        log.error("a request failed", trace_id=trace_id, method=method, path=path, exc_info=error)
+        reply = faults.crash(method, path, house.clock(), trace_id)
+    return Response(_encoded(reply.body), status_code=reply.status, media_type="application/json", headers=dict(reply.headers))
+
+
+async def serve(app: ASGIApp, host: str, port: int, *, stop: asyncio.Event, started: Callable[[str], None] | None = None) -> None:
+    """Serves `app` in this event loop until `stop` is set; answers under way are finished first (GRACE seconds at most).
+
+    `started` is called with the base URL once connections are answered; port 0 takes a free one. Raises Unavailable when it cannot listen.
+    """
+    address, port = _bindable(host, port)
+    server = Server(app, address, port, interface=Interfaces.ASGI, backlog=1024, websockets=False, log_enabled=False)
+    serving, stopping = asyncio.create_task(server.serve()), asyncio.create_task(stop.wait())
+    try:
+        await _answering(address, port, serving)
+        if started is not None:
+            started(f"http://{f'[{address}]' if ':' in address else address}:{port}")
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        server.stop()
+        _, late = await asyncio.wait({serving}, timeout=GRACE)
+        for task in late:
+            task.cancel()
+    if serving.done() and not serving.cancelled() and (failure := serving.exception()) is not None:
+        raise Unavailable(f"The server stopped: {failure}") from failure
+
+
+def _bindable(host: str, port: int) -> tuple[str, int]:
+    """The address to listen on. Granian shares ports (SO_REUSEPORT), so whether another server is there already has to be asked first."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            return str(probe.getsockname()[0]), int(probe.getsockname()[1])
+    except (OSError, OverflowError) as error:
+        raise Unavailable(f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from error
+
+
+async def _answering(address: str, port: int, serving: asyncio.Task[None]) -> None:
+    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - compared, not bound
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(target, port)
+        except OSError:
+            await asyncio.sleep(0.01)
+            continue
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return

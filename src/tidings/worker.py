@@ -1,0 +1,106 @@
+"""Every loop that makes things happen later, in one task group: dispatch, plan, jobs, sweep. What each does lives in its room."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from tidings import clock
+from tidings.api.wire import House
+from tidings.clock import Clock
+from tidings.database import Database
+from tidings.delivery import imports, planner
+from tidings.delivery.dispatch import Dispatcher
+from tidings.delivery.planner import Planner
+from tidings.domain import communications, jobs
+from tidings.domain.jobs import Job
+from tidings.errors import Unavailable
+from tidings.providers.registry import Registry
+from tidings.rendering.compose import Composer
+
+SWEEP = 5.0
+JOBS = 1.0
+JOB_LEASE = 60 * clock.SECOND
+RESTART = 1.0
+"""Seconds before a loop that fell over is begun again."""
+
+log = structlog.get_logger("worker")
+
+Loop = Callable[[asyncio.Event], Awaitable[None]]
+
+
+async def work(house: House, registry: Registry, *, stop: asyncio.Event, embedded: bool) -> None:
+    """Works for a house until `stop` is set. `embedded`: this is the only process on its store."""
+    await Worker(house.db, house.composer, registry, house.clock, house.data_folder, alone=embedded).run(stop)
+
+
+class Worker:
+    """One process' share of the work. `alone` tells that no other worker can be alive on this store."""
+
+    def __init__(self, db: Database, composer: Composer, registry: Registry, now: Clock, data_folder: Path, *, alone: bool) -> None:
+        self._db, self._registry, self._now, self._data_folder, self._alone = db, registry, now, data_folder, alone
+        self._dispatcher = Dispatcher(db, composer, registry, now)
+        self._planner = Planner(db, now)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Works until `stop` is set, then finishes or gives back what is in flight."""
+        if self._alone:
+            await self._sweep_all(dead=True)
+        loops: dict[str, Loop] = {"dispatch": self._dispatcher.run, "plan": self._planner.run, "jobs": self._jobs, "sweep": self._sweep, "maintain": self._maintain}
+        async with asyncio.TaskGroup() as group:
+            for name, loop in loops.items():
+                group.create_task(_keep(name, loop, stop), name=name)
+
+    async def _jobs(self, stop: asyncio.Event) -> None:
+        bell = self._db.bell("due")
+        try:
+            while not stop.is_set():
+                bell.clear()
+                job = await self._db.write(jobs.claim, now=self._now(), lease_ms=JOB_LEASE)
+                if job is None:
+                    await clock.first(JOBS, stop, bell)
+                    continue
+                log.info("job begun", job=job.id, kind=job.kind, tenant=job.tenant_id)
+                await self._do(job, stop)
+        finally:
+            self._db.drop_bell("due", bell)
+
+    async def _do(self, job: Job, stop: asyncio.Event) -> None:
+        match job.kind:
+            case "enroll":
+                await planner.run_enroll(self._db, self._now, job, stop)
+            case "import":
+                await imports.run_import(self._db, self._now, self._data_folder, job, stop)
+            case other:
+                await self._db.write(jobs.fail, job, f"No worker knows jobs of kind {other}.", now=self._now())
+
+    async def _sweep(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._sweep_all(dead=False)
+            await clock.first(SWEEP, stop)
+
+    async def _sweep_all(self, *, dead: bool) -> None:
+        """Makes due again, as unknown, what a dead worker held."""
+        for queue in await self._db.read(communications.queues):
+            left = await self._db.write(communications.sweep, queue, now=self._now(), dead=dead)
+            if left:
+                log.warning("messages of a dead worker marked unknown", tenant=queue.tenant_id, channel=queue.channel, count=left)
+
+    async def _maintain(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._db.maintain(self._now())
+            await clock.first(24 * 3600.0, stop)
+
+
+async def _keep(name: str, loop: Loop, stop: asyncio.Event) -> None:
+    """Runs a loop until `stop`; one that falls over is begun again, for the others go on in the same house."""
+    while not stop.is_set():
+        try:
+            await loop(stop)
+        except Unavailable as error:
+            log.warning("database away", loop=name, reason=error.message)
+            await clock.first(RESTART, stop)
+        except Exception:
+            log.exception("loop fell over", loop=name)
+            await clock.first(RESTART, stop)
