@@ -36,6 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     migrate: Annotated[
         bool, Meta(description="Whether `serve`, `api` and `worker` bring a PostgreSQL schema up to date as they start.")
     ] = True
+    lease: Annotated[
+        int, Meta(ge=2, le=3600, description="Seconds after which what a dead worker was sending is taken up by another one.")
+    ] = 60
     public_url: Annotated[
         str, Meta(description="Where recipients reach this server: the beginning of every tracking and unsubscribe link.")
     ] = "http://127.0.0.1:18080"
@@ -184,7 +187,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
 
 
 _BOOLEANS = {"migrate", "webhooks_allow_private"}
-_NUMBERS = {"database_pool"}
+_NUMBERS = {"database_pool", "lease"}
 
 
 def _reason(name: str, error: msgspec.ValidationError) -> str:
@@ -194,7 +197,8 @@ def _reason(name: str, error: msgspec.ValidationError) -> str:
         choices = "debug, info, warning or error" if name == "log_level" else "text or json"
         return f"it is {choices}"
     if name in _NUMBERS:
-        return "it is a whole number from 2 to 500"
+        meta = cast(Meta, get_type_hints(Settings, include_extras=True)[name].__metadata__[0])
+        return f"it is a whole number from {meta.ge} to {meta.le}"
     text = str(error)
     return text[0].lower() + text[1:]
 

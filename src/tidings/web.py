@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import time
+import traceback
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
@@ -14,8 +16,8 @@ from granian.constants import Interfaces
 from granian.server.embed import Server
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
-from litestar.handlers import ASGIRouteHandler
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, HTTPScope, Method, Receive, Scope, Send
 
 from tidings.api import faults, routes
 from tidings.api.auth import Gatekeeper
@@ -64,15 +66,18 @@ class Endpoint:
         self._table = dict(table)
         if "GET" in table:
             self._table["HEAD"] = table["GET"]
-        self._allow = tuple(sorted(self._table))
 
-    def handler(self) -> ASGIRouteHandler:
-        """The path as the router takes it."""
+    def handler(self) -> HTTPRouteHandler:
+        """The path as the router takes it. The answer is sent by us, straight to the server: the router only finds us."""
 
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             await self._serve(cast(HTTPScope, scope), receive, send)
 
-        return ASGIRouteHandler(self._path.replace("}", ":str}"), copy_scope=False)(serve)
+        async def serve(request: Request[Any, Any, Any]) -> ASGIApp:
+            return answer
+
+        methods = cast(list[Method], sorted(self._table))
+        return HTTPRouteHandler(self._path.replace("}", ":str}"), http_method=methods, status_code=200)(serve)
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         began, method = time.perf_counter(), scope["method"]
@@ -90,9 +95,7 @@ class Endpoint:
             self._metrics.observe(self._path, method, status, time.perf_counter() - began)
 
     async def _reply(self, scope: HTTPScope, receive: Receive) -> Reply:
-        route = self._table.get(scope["method"])
-        if route is None:
-            raise NotFound if self._reads_by_number(scope["method"]) else NotAllowed(self._allow)
+        route = self._table[scope["method"]]
         client = scope["client"]
         call = Call(
             self._house,
@@ -110,10 +113,6 @@ class Endpoint:
         elif scope["method"] not in {"GET", "HEAD"}:
             call.body = b"".join([chunk async for chunk in _chunks(scope, receive, BODY_LIMIT)])
         return await route.handler(call)
-
-    def _reads_by_number(self, method: str) -> bool:
-        # a word below communications that has no GET of its own is to reviewrover an id like any other, and ids are digits
-        return method in {"GET", "HEAD"} and self._path.startswith("/api/v1/communications/") and self._path.count("/") == 4
 
 
 async def _chunks(scope: HTTPScope, receive: Receive, limit: int) -> AsyncIterator[bytes]:
@@ -179,13 +178,29 @@ def _failed(house: House, scope: Scope, error: Exception) -> Response[bytes]:
     """The answer to what no handler settled: an unknown path, a request the framework refuses, or a bug of ours."""
     method, path = cast(HTTPScope, scope)["method"], scope["path"]
     if isinstance(error, HTTPException) and error.status_code < 500:
-        refusal = NotFound() if error.status_code == 404 else Malformed(str(error.detail))
-        reply = faults.reply(method, path, refusal, house.clock())
+        reply = faults.reply(method, path, _refusal(method, path, error), house.clock())
     else:
         trace_id = str(uuid.uuid4())
-        log.error("a request failed", trace_id=trace_id, method=method, path=path, exc_info=error)
+        # as text: what the renderer of a log makes of an exception may show variables, and with them secrets
+        story = "".join(traceback.format_exception(error))
+        log.error("a request failed", trace_id=trace_id, method=method, path=path, traceback=story)
         reply = faults.crash(method, path, house.clock(), trace_id)
     return Response(_encoded(reply.body), status_code=reply.status, media_type="application/json", headers=dict(reply.headers))
+
+
+def _refusal(method: str, path: str, error: HTTPException) -> TidingsError:
+    if error.status_code == 404 or (error.status_code == 405 and _names_a_communication(method, path)):
+        return NotFound()
+    if error.status_code == 405:
+        # the router answers OPTIONS by itself wherever there is anything
+        allow = (error.headers or {}).get("allow", "").split(", ")
+        return NotAllowed(sorted(set(allow) - {"OPTIONS"}))
+    return Malformed(str(error.detail))
+
+
+def _names_a_communication(method: str, path: str) -> bool:
+    """Whether to reviewrover the last segment is an id: a word below communications that has no GET of its own is one, and ids are digits."""
+    return method in {"GET", "HEAD"} and re.fullmatch(r"/+api/+v1/+communications/+[^/]+/*", path) is not None
 
 
 async def serve(app: ASGIApp, host: str, port: int, *, stop: asyncio.Event, started: Callable[[str], None] | None = None) -> None:

@@ -2,24 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import structlog
 
 from tidings import clock
 from tidings.api.wire import House
-from tidings.clock import Clock
-from tidings.database import Database
-from tidings.delivery import imports, planner
+from tidings.delivery import dispatch, imports, planner
 from tidings.delivery.dispatch import Dispatcher
 from tidings.delivery.planner import Planner
 from tidings.domain import communications, jobs
 from tidings.domain.jobs import Job
-from tidings.errors import Unavailable
+from tidings.errors import Conflict, Unavailable
 from tidings.providers.registry import Registry
-from tidings.rendering.compose import Composer
 
-SWEEP = 5.0
 JOBS = 1.0
 JOB_LEASE = 60 * clock.SECOND
 RESTART = 1.0
@@ -30,18 +25,18 @@ log = structlog.get_logger("worker")
 Loop = Callable[[asyncio.Event], Awaitable[None]]
 
 
-async def work(house: House, registry: Registry, *, stop: asyncio.Event, embedded: bool) -> None:
-    """Works for a house until `stop` is set. `embedded`: this is the only process on its store."""
-    await Worker(house.db, house.composer, registry, house.clock, house.data_folder, alone=embedded).run(stop)
+async def work(house: House, registry: Registry, *, stop: asyncio.Event, embedded: bool, lease: int = dispatch.LEASE) -> None:
+    """Works for a house until `stop` is set. `embedded`: this is the only process on its store. `lease` in milliseconds."""
+    await Worker(house, registry, alone=embedded, lease=lease).run(stop)
 
 
 class Worker:
     """One process' share of the work. `alone` tells that no other worker can be alive on this store."""
 
-    def __init__(self, db: Database, composer: Composer, registry: Registry, now: Clock, data_folder: Path, *, alone: bool) -> None:
-        self._db, self._registry, self._now, self._data_folder, self._alone = db, registry, now, data_folder, alone
-        self._dispatcher = Dispatcher(db, composer, registry, now)
-        self._planner = Planner(db, now)
+    def __init__(self, house: House, registry: Registry, *, alone: bool, lease: int) -> None:
+        self._db, self._now, self._data_folder, self._alone, self._lease = house.db, house.clock, house.data_folder, alone, lease
+        self._dispatcher = Dispatcher(house.db, house.composer, registry, house.clock, lease)
+        self._planner = Planner(house.db, house.clock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then finishes or gives back what is in flight."""
@@ -62,7 +57,10 @@ class Worker:
                     await clock.first(JOBS, stop, bell)
                     continue
                 log.info("job begun", job=job.id, kind=job.kind, tenant=job.tenant_id)
-                await self._do(job, stop)
+                try:
+                    await self._do(job, stop)
+                except Conflict as error:
+                    log.warning("job taken over", job=job.id, reason=error.message)
         finally:
             self._db.drop_bell("due", bell)
 
@@ -78,7 +76,7 @@ class Worker:
     async def _sweep(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await self._sweep_all(dead=False)
-            await clock.first(SWEEP, stop)
+            await clock.first(self._lease / clock.SECOND / 10, stop)
 
     async def _sweep_all(self, *, dead: bool) -> None:
         """Makes due again, as unknown, what a dead worker held."""

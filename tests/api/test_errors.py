@@ -70,7 +70,7 @@ async def test_rocketcoms_errors_carry_a_trace(api: Api):
     assert (answer.status_code, body) == (404, {"status": "0404", "message": "Not found", "timestamp": "2025-06-18T12:00:00.000Z"})
 
 
-@pytest.mark.parametrize("word", ["abc", "0", "01", "-1", "1.0", "9" * 19, "9" * 400, "find", "send", "cont_x", "%31%00", "１"])
+@pytest.mark.parametrize("word", ["abc", "0", "01", "-1", "1.0", "9" * 19, "9" * 400, "find", "send", "cont_x", "%31%00", "\uff11"])
 async def test_a_communication_is_read_by_digits_alone(api: Api, word: str):
     for method in ("GET", "HEAD"):
         answer = await api.client.request(method, f"/api/v1/communications/{word}")
@@ -88,7 +88,6 @@ async def test_a_communication_is_read_by_digits_alone(api: Api, word: str):
         ("PUT", "/api/v1/communications/1", "GET, HEAD", ALPHA),
         ("DELETE", "/api/v1/communications/send", "POST", ALPHA),
         ("POST", "/api/v1/communications/track/x", "GET, HEAD", ALPHA),
-        ("OPTIONS", "/api/v1/keys", "GET, HEAD, POST", PLAIN),
     ],
 )
 async def test_a_wrong_method_says_which_there_are(api: Api, method: str, path: str, allow: str, keys: set[str]):

@@ -13,7 +13,7 @@ MOMENT = "2025-06-18T12:00:00Z"
 
 
 async def enrolled(api: Api) -> dict[str, Any]:
-    campaign, contact = await api.campaign(), await api.contact()
+    campaign, contact = await api.campaign(), await api.contact("bea@example.test")
     answer = await api.client.post(
         "/api/v1/enrollments", data={"campaign_id": ids.spell("campaign", campaign), "contact_id": ids.spell("contact", contact)}
     )

@@ -545,6 +545,19 @@ async def test_a_cancelled_send_leaves_another_batchs_message_alone():
     assert dropped.outcomes == {}
 
 
+async def test_closing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
+    """What had left is unknown; what had only shown its envelope, and what waited, was not tried."""
+    monkeypatch.setattr("tidings.providers.smtp._GOODBYE", 0.1)
+    async with scripted() as server, asyncio.timeout(10):
+        provider = Smtp(SmtpSettings.from_url(one(server)))
+        server.gate.clear()
+        reports = Reports()
+        sending = asyncio.create_task(provider.send([mail(number) for number in range(1, 21)], reports))
+        await server.at_the_gate.wait()
+        await asyncio.gather(sending, provider.close())
+    assert kinds(reports.outcomes) == ["unknown"] + ["paused"] * 19
+
+
 async def test_closing_hands_back_what_waits_and_ends_what_is_under_way():
     async with scripted() as server, client(one(server)) as provider, asyncio.timeout(10):
         server.gate.clear()

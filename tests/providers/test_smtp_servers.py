@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,6 +187,7 @@ class Inbox:
     mails: list[bytes] = field(default_factory=list[bytes])
     protected: list[bool] = field(default_factory=list[bool])
     users: list[object] = field(default_factory=list[object])
+    sockets: list[socket.socket] = field(default_factory=list[socket.socket])
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         assert isinstance(envelope.original_content, bytes)
@@ -202,27 +204,34 @@ def check(server: SMTP, session: Session, envelope: Envelope, mechanism: str, da
     return AuthResult(success=good, handled=False, auth_data="us" if good else None)
 
 
-@contextlib.contextmanager
-def aiosmtpd(inbox: Inbox, **options: Any) -> Generator[int]:
+class Watched(SMTP):
+    """Notes its sockets, so that a test can wait for their end."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        assert isinstance(self.event_handler, Inbox)
+        self.event_handler.sockets.append(transport.get_extra_info("socket"))
+
+
+class Listener(Controller):
+    def factory(self) -> SMTP:
+        return Watched(self.handler, **self.SMTP_kwargs)
+
+
+@contextlib.asynccontextmanager
+async def aiosmtpd(inbox: Inbox, **options: Any) -> AsyncGenerator[int]:
     """aiosmtpd in a thread of its own, on a free port."""
     port = free_port()
-    controller = Controller(inbox, hostname="127.0.0.1", port=port, **options)
-    controller.start()
+    listener = Listener(inbox, hostname="127.0.0.1", port=port, **options)
+    listener.start()
     try:
         yield port
     finally:
-        # It does not wait for its connections to end, and would leave their sockets to the garbage collector.
-        asyncio.run_coroutine_threadsafe(last_connections(), controller.loop).result(5)
-        controller.stop()
-
-
-async def last_connections() -> None:
-    """Wait until every connection of this loop has ended; each has a task."""
-    connections = asyncio.all_tasks() - {asyncio.current_task()}
-    if connections:
-        await asyncio.wait(connections, timeout=1)
-    for _ in range(10):
-        await asyncio.sleep(0)
+        # Stopping does not wait for connections, and would leave their sockets to the garbage collector.
+        async with asyncio.timeout(5):
+            while any(found.fileno() != -1 for found in inbox.sockets):  # noqa: ASYNC110 - they end in another thread
+                await asyncio.sleep(0.005)
+        listener.stop()
 
 
 @pytest.fixture
@@ -234,7 +243,7 @@ def server_tls(certificate: Certificate) -> ssl.SSLContext:
 
 async def test_starttls_protects_password_and_mail(server_tls: ssl.SSLContext, certificate: Certificate):
     inbox = Inbox()
-    with aiosmtpd(inbox, tls_context=server_tls, require_starttls=True, authenticator=check, auth_required=True) as port:
+    async with aiosmtpd(inbox, tls_context=server_tls, require_starttls=True, authenticator=check, auth_required=True) as port:
         outcomes = await send(
             f"smtp://us:s3cret@localhost:{port}?tls=starttls&ca={certificate.certificate}", mail(1, body=AWKWARD), mail(2)
         )
@@ -246,7 +255,7 @@ async def test_starttls_protects_password_and_mail(server_tls: ssl.SSLContext, c
 
 async def test_tls_from_the_first_byte(server_tls: ssl.SSLContext, certificate: Certificate):
     inbox = Inbox()
-    with aiosmtpd(inbox, ssl_context=server_tls) as port:
+    async with aiosmtpd(inbox, ssl_context=server_tls) as port:
         body = AWKWARD * 500
         outcomes = await send(f"smtps://127.0.0.1:{port}?ca={certificate.certificate}", mail(1, body=body), mail(2))
     assert kinds(outcomes) == {"accepted": 2}
@@ -256,7 +265,7 @@ async def test_tls_from_the_first_byte(server_tls: ssl.SSLContext, certificate: 
 
 async def test_opportunistic_tls_is_used_where_it_is_offered_whoever_signed_it(server_tls: ssl.SSLContext):
     inbox = Inbox()
-    with aiosmtpd(inbox, tls_context=server_tls) as port:
+    async with aiosmtpd(inbox, tls_context=server_tls) as port:
         outcomes = await send(f"smtp://127.0.0.1:{port}", mail(1))
     assert kinds(outcomes) == {"accepted": 1}
     assert inbox.protected == [True]
@@ -264,14 +273,14 @@ async def test_opportunistic_tls_is_used_where_it_is_offered_whoever_signed_it(s
 
 async def test_a_certificate_nobody_vouches_for_is_named(server_tls: ssl.SSLContext):
     inbox = Inbox()
-    with aiosmtpd(inbox, tls_context=server_tls) as port:
+    async with aiosmtpd(inbox, tls_context=server_tls) as port:
         outcomes = await send(f"smtp://us:s3cret@127.0.0.1:{port}?tls=starttls", mail(1))
     assert kinds(outcomes) == {"paused": 1}
     assert outcomes[1].reason.startswith(f"the TLS certificate of 127.0.0.1:{port} is not valid for it: self-signed certificate")
 
 
 async def test_a_server_that_speaks_no_tls_is_named():
-    with aiosmtpd(Inbox()) as port:
+    async with aiosmtpd(Inbox()) as port:
         outcomes = await send(f"smtps://127.0.0.1:{port}", mail(1))
     assert kinds(outcomes) == {"paused": 1}
     assert f"127.0.0.1:{port}" in outcomes[1].reason
@@ -283,7 +292,7 @@ async def test_each_way_to_log_in_works(mechanism: str):
     inbox = Inbox()
     others = {"PLAIN", "LOGIN"} - {mechanism}
     options = {"authenticator": check, "auth_required": True, "auth_require_tls": False, "auth_exclude_mechanism": others}
-    with aiosmtpd(inbox, **options) as port:
+    async with aiosmtpd(inbox, **options) as port:
         outcomes = await send(f"smtp://us:s3cret@127.0.0.1:{port}?tls=none", mail(1))
     assert kinds(outcomes) == {"accepted": 1}
     assert inbox.users == ["us"]
@@ -292,7 +301,7 @@ async def test_each_way_to_log_in_works(mechanism: str):
 @unprotected
 async def test_a_wrong_password_is_named_and_nothing_is_tried():
     inbox = Inbox()
-    with aiosmtpd(inbox, authenticator=check, auth_required=True, auth_require_tls=False) as port:
+    async with aiosmtpd(inbox, authenticator=check, auth_required=True, auth_require_tls=False) as port:
         outcomes = await send(f"smtp://us:wrong@127.0.0.1:{port}?tls=none", *[mail(number) for number in range(20)])
     assert kinds(outcomes) == {"paused": 20}
     assert "does not accept the user name and password of us: 535 5.7.8" in outcomes[1].reason
@@ -301,7 +310,7 @@ async def test_a_wrong_password_is_named_and_nothing_is_tried():
 
 @unprotected
 async def test_a_server_that_wants_a_log_in_we_do_not_have_pauses():
-    with aiosmtpd(Inbox(), authenticator=check, auth_required=True, auth_require_tls=False) as port:
+    async with aiosmtpd(Inbox(), authenticator=check, auth_required=True, auth_require_tls=False) as port:
         outcomes = await send(f"smtp://127.0.0.1:{port}?tls=none", *[mail(number) for number in range(20)])
     assert kinds(outcomes) == {"paused": 20}
     assert "530 5.7.0" in outcomes[1].reason

@@ -1,6 +1,5 @@
 """Reading request bodies: JSON into records with a complaint per field, and forms. Knows no route and no contract."""
 
-import io
 import re
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -14,6 +13,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 _BIGGEST = 2**63 - 1
 _LONG_NUMBER = re.compile(rb"\d{19}")
+_BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 _KIND = re.compile(r"^Expected `([^`]+)`, got `([^`]+)`")
 _WORDS = {
@@ -60,7 +60,7 @@ def fields(body: bytes, content_type: str) -> dict[str, Any]:
     looks_json = body.lstrip()[:1] in (b"{", b"[")
     if essence == "application/x-www-form-urlencoded" or (not essence and not looks_json):
         return _urlencoded(body)
-    value = decode(body) if body.strip() else {}
+    value: Any = decode(body) if body.strip() else {}
     if not isinstance(value, dict):
         raise Malformed("The request body must be a JSON object")
     return cast(dict[str, Any], value)
@@ -77,13 +77,21 @@ def _urlencoded(body: bytes) -> dict[str, Any]:
 
 
 def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
-    _, options = multipart.parse_options_header(content_type)
+    """The text fields of a multipart form; files in it are passed over."""
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        raise Malformed("The form's Content-Type names no boundary")
+    parts: list[tuple[str, bytearray]] = []
     try:
-        with multipart.MultipartParser(io.BytesIO(body), options.get("boundary", ""), content_length=len(body)) as parser:
-            pairs = [(part.name, part.value) for part in parser if part.name and not part.filename]
-    except (multipart.MultipartError, ValueError) as error:
+        with multipart.PushMultipartParser(boundary.group(1) or boundary.group(2), content_length=len(body), max_segment_count=1000) as parser:
+            for event in (*parser.parse(body), *parser.parse(b"")):
+                if isinstance(event, multipart.MultipartSegment):
+                    parts.append((event.name if event.filename is None else "", bytearray()))
+                elif event is not None and parts[-1][0]:
+                    parts[-1][1].extend(event)
+        return _storable([(name, value.decode("utf-8")) for name, value in parts if name])
+    except (multipart.MultipartError, UnicodeDecodeError) as error:
         raise Malformed(f"The form cannot be read: {error}") from error
-    return _storable(pairs)
 
 
 def _storable(pairs: list[tuple[str, str]]) -> dict[str, Any]:

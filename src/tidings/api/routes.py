@@ -2,7 +2,7 @@
 
 from tidings.api import alpha, instant, reviewrover
 from tidings.api.health import Metrics
-from tidings.api.native import keys
+from tidings.api.native import campaigns, keys, messages, providers, sandbox, suppressions, templates
 from tidings.api.openapi import Document
 from tidings.api.tracking import Tracking
 from tidings.api.wire import House, Route
@@ -11,6 +11,12 @@ CONTRACTS: tuple[list[Route], ...] = (
     reviewrover.ROUTES,
     instant.ROUTES,
     alpha.ROUTES,
+    templates.ROUTES,
+    campaigns.ROUTES,
+    messages.ROUTES,
+    suppressions.ROUTES,
+    providers.ROUTES,
+    sandbox.ROUTES,
     keys.ROUTES,
 )
 

@@ -46,7 +46,7 @@ def demo(
     parts = Parts(api=True, worker=True, host=host, port=port)
     with sole(settings):
         agreed = context.run(_play(settings, parts, waits, exit_when_done=exit_when_done))
-    if not agreed:
+    if exit_when_done and not agreed:
         raise typer.Exit(1)
 
 
@@ -94,15 +94,17 @@ async def _show(house: House, settings: Settings, story: Story, stop: asyncio.Ev
 
 async def _imported(house: House, story: Story, shown: Screen, stop: asyncio.Event) -> Job | None:
     """The finished import; None when stopped before."""
+    watched = False
     while not stop.is_set():
         job = await demo_story.import_job(house, story)
         shown.show(await _figures(house, story, job), house.clock())
         if job.state == "failed":
             raise Unavailable(f"The import failed: {job.error}")
         if job.state == "done":
-            for line in await demo_story.rejects(house, story):
+            for line in await demo_story.rejects(house, story) if watched else ():
                 shown.say(line)
             return job
+        watched = True
         await clock.first(GLANCE, stop)
     return None
 

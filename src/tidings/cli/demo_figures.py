@@ -52,6 +52,13 @@ def read(tx: Tx, tenant_id: int, campaign_id: int, imports: tuple[int, int]) -> 
     )
 
 
+def kept_twice(tx: Tx, tenant_id: int) -> int:
+    """How many messages the sandbox keeps a second time: those whose outcome a killed server took with it."""
+    return tx.value(
+        "SELECT COUNT(*) - COUNT(DISTINCT communication_id) FROM sandbox_messages WHERE tenant_id = :tenant_id", tenant_id=tenant_id
+    )
+
+
 def _steps(tx: Tx, tenant_id: int, campaign_id: int) -> tuple[Step, ...]:
     return tuple(
         tx.all(

@@ -4,9 +4,9 @@ import asyncio
 import html
 import re
 import zlib
-from typing import Any, cast
 
 import httpx2
+import msgspec
 
 from tidings import clock
 
@@ -22,13 +22,34 @@ _PIXEL = re.compile(r'src="([^"]+/api/v1/communications/track/[^"]+)"')
 _LINK = re.compile(r'href="([^"]+/api/v1/communications/link/[^"]+)"')
 
 
+class Message(msgspec.Struct, frozen=True):
+    """What readers look at in a kept message."""
+
+    id: int
+    communication_id: int
+    html: str | None
+
+
+class Pagination(msgspec.Struct, frozen=True):
+    """How many there are in all."""
+
+    total: int
+
+
+class Mailbox(msgspec.Struct, frozen=True):
+    """A page of the sandbox."""
+
+    messages: list[Message]
+    pagination: Pagination
+
+
 class Readers:
     """All the readers of one mailbox. `url` is the server's, `token` the key that may look into its sandbox."""
 
     def __init__(self, url: str, token: str) -> None:
         self._client = httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
         self._strangers = httpx2.AsyncClient(timeout=PATIENCE, follow_redirects=False)
-        self._seen: set[str] = set()
+        self._seen: set[int] = set()
         self._hands = asyncio.Semaphore(AT_ONCE)
 
     async def close(self) -> None:
@@ -46,22 +67,21 @@ class Readers:
             await clock.first(PAUSE, stop)
 
     async def turn(self) -> None:
-        """Reads everything that is new, newest first."""
+        """Reads everything that is new, newest first. What arrives meanwhile moves the pages, so it is the total that tells when all was read."""
         page = 1
         while True:
             answer = await self._client.get("/api/v1/sandbox/messages", params={"limit": PAGE, "page": page})
-            answer.raise_for_status()
-            messages = _messages(answer.json())
-            fresh = [message for message in messages if str(message["communication_id"]) not in self._seen]
+            mailbox = msgspec.json.decode(answer.raise_for_status().content, type=Mailbox)
+            fresh = [message for message in mailbox.messages if message.id not in self._seen]
             await asyncio.gather(*(self._read(message) for message in fresh))
-            self._seen.update(str(message["communication_id"]) for message in fresh)
-            if not fresh or len(messages) < PAGE:
+            self._seen.update(message.id for message in fresh)
+            if len(self._seen) >= mailbox.pagination.total or not mailbox.messages:
                 return
             page += 1
 
-    async def _read(self, message: dict[str, Any]) -> None:
-        mood = zlib.crc32(str(message["communication_id"]).encode()) % 100
-        source = str(message.get("html") or "")
+    async def _read(self, message: Message) -> None:
+        mood = zlib.crc32(str(message.communication_id).encode()) % 100
+        source = message.html or ""
         if mood < CLICKERS and (link := _LINK.search(source)):
             await self._fetch(link.group(1))
         elif mood < OPENERS and (pixel := _PIXEL.search(source)):
@@ -70,8 +90,3 @@ class Readers:
     async def _fetch(self, address: str) -> None:
         async with self._hands:
             await self._strangers.get(html.unescape(address))
-
-
-def _messages(answer: Any) -> list[dict[str, Any]]:
-    """The rows of a list answer, whatever they are called beside the pagination."""
-    return cast(list[dict[str, Any]], next(rows for name, rows in answer.items() if name != "pagination"))

@@ -13,6 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from tidings import clock
 from tidings.api.wire import House
 from tidings.cli import context, logs
 from tidings.errors import Unavailable
@@ -94,7 +95,7 @@ async def together(
             if parts.worker:
                 from tidings.worker import work
 
-                tasks.create_task(work(house, registry, stop=stop, embedded=settings.embedded))
+                tasks.create_task(work(house, registry, stop=stop, embedded=settings.embedded, lease=settings.lease * clock.SECOND))
             if parts.api:
                 from tidings import web
 

@@ -25,8 +25,8 @@ from tidings.rendering.compose import Composer
 
 BATCH = 500
 LEASE = 60 * clock.SECOND
-RENEW = 15.0
-"""Seconds between renewals of what is being sent: a lease outlives three missed ones."""
+RENEWALS = 4
+"""How often what is being sent is renewed within a lease: it outlives three missed renewals."""
 POLL = 0.5
 """Seconds until the queues are looked at unasked: a scheduled message is no later than this."""
 FLUSH = 0.25
@@ -55,7 +55,8 @@ class Taken(msgspec.Struct, frozen=True):
 class Dispatcher:
     """Sends what is due. One for each process; any number of processes."""
 
-    def __init__(self, db: Database, composer: Composer, registry: Registry, now: Clock) -> None:
+    def __init__(self, db: Database, composer: Composer, registry: Registry, now: Clock, lease: int = LEASE) -> None:
+        self._lease = lease
         self._db, self._composer, self._registry, self._now = db, composer, registry, now
         self._lines: dict[tuple[int, str, int], Line] = {}
         self._served: dict[tuple[int, str, int], int] = {}
@@ -107,7 +108,7 @@ class Dispatcher:
         carrier = carriers.chosen(tx, queue.tenant_id, queue.channel)
         if carrier is None or (carrier.paused_until or 0) > now:
             return None
-        dues = communications.claim(tx, queue, lease=lease, until=now + LEASE, now=now, limit=limit)
+        dues = communications.claim(tx, queue, lease=lease, until=now + self._lease, now=now, limit=limit)
         missing = sorted({due.content_id for due in dues} - self._contents.keys())
         contents = templates.contents(tx, queue.tenant_id, missing) if missing else []
         hold = bool(dues) and tenants.get(tx, queue.tenant_id).unknown_rule == "hold"
@@ -139,13 +140,13 @@ class Dispatcher:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(RENEW)
+            await asyncio.sleep(self._lease / clock.SECOND / RENEWALS)
             held: dict[int, list[int]] = {}
             for lease, tenant_id in self._leases.items():
                 held.setdefault(tenant_id, []).append(lease)
             for tenant_id, leases in held.items():
                 try:
-                    await self._db.write(communications.renew, tenant_id, leases, until=self._now() + LEASE)
+                    await self._db.write(communications.renew, tenant_id, leases, until=self._now() + self._lease)
                 except Unavailable as error:
                     log.warning("leases not renewed", tenant=tenant_id, reason=error.message)
 

@@ -25,6 +25,7 @@ _BARREN_LIMIT = 3
 _TRIES = 2
 _SHRUNK_FOR = 60.0
 _GOODBYE = 5.0
+_CLOSED = "the provider is closed"
 
 
 class Smtp:
@@ -66,7 +67,7 @@ class Smtp:
         self._works.append(work)
         self._turns.append(work)
         if self._closed:
-            self._pause("the provider is closed")
+            self._pause(_CLOSED)
         self._staff()
         try:
             await work.follow(report)
@@ -78,16 +79,18 @@ class Smtp:
     async def close(self) -> None:
         """Say good-bye everywhere. What waits is handed back as paused; what is on its way gets a few seconds to end."""
         self._closed = True
-        self._pause("the provider is being closed")
-        for task in list(self._opening):
+        self._pause(_CLOSED)
+        opening = list(self._opening)
+        for task in opening:
             task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
         for connection in list(self._parked):
             connection.quit()
         ending = [connection.closed for connection in (*self._connections, *self._leaving)]
         if ending:
             await asyncio.wait(ending, timeout=_GOODBYE)
         for connection in (*self._connections, *self._leaving):
-            connection.abort("the provider was closed")
+            connection.abort(_CLOSED)
 
     def _abandon(self, work: Work) -> None:
         work.cancelled = True
@@ -186,7 +189,9 @@ class Smtp:
         """A message whose content has not left: to another connection, once; then it is put off."""
         job.restart()
         job.tries += tried
-        if job.tries >= _TRIES:
+        if self._closed:
+            job.settle(paused(_CLOSED))
+        elif job.tries >= _TRIES:
             job.settle(deferred(reason, "4.4.2"))
         elif not job.work.cancelled:
             job.work.waiting.appendleft(job)
@@ -234,8 +239,3 @@ class Smtp:
         self._connections.discard(connection)
         if connection in self._parked:
             self._parked.remove(connection)
-
-
-def smtp(url: str) -> Smtp:
-    """The provider for an `smtp://` or `smtps://` address; raises Invalid."""
-    return Smtp(SmtpSettings.from_url(url))

@@ -169,7 +169,7 @@ def _said(tx: Tx, tenant_id: int, words: Words, channel: str | None, now: int) -
 def _reword(tx: Tx, tenant_id: int, campaign_id: int, message_id: int, content_id: int, template_id: int | None, now: int) -> None:
     tx.run(
         "UPDATE communications SET content_id = :content_id, template_id = :template_id, updated_at = :now WHERE tenant_id = :tenant_id"
-        " AND lane = 1 AND campaign_id = :campaign_id AND message_id = :message_id AND state = 'pending'",
+        " AND due_at IS NOT NULL AND lane = 1 AND campaign_id = :campaign_id AND message_id = :message_id AND state = 'pending'",
         tenant_id=tenant_id,
         campaign_id=campaign_id,
         message_id=message_id,

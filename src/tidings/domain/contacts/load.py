@@ -69,29 +69,29 @@ def _merged(earlier: str, later: str) -> str:
     return msgspec.json.encode(msgspec.json.decode(earlier) | msgspec.json.decode(later)).decode()
 
 
-# Both are written as ranges, which PostgreSQL can only look up in the index: for an equality it hashes the tenant's whole table
-# as long as it has no statistics of it, which is so for the first minute of the first import. The rows are locked in one order,
-# so that two imports of the same people wait for each other instead of dying of it.
+# Both ask row by row, for which PostgreSQL can only go through the index: for a join it hashes the tenant's whole table as long
+# as it has no statistics of it, which is so for the first minute of the first import. The rows are locked in the order of their
+# keys, so that two imports of the same people wait for each other instead of dying of it.
 
 
 def _known_emails(tx: Tx, tenant_id: int, rows: dict[str, Row]) -> dict[str, str]:
     found = tx.rows(
-        "SELECT c.email_key, c.attributes FROM :keys(email_key text) k JOIN contacts c ON c.tenant_id = :tenant_id"
-        " AND c.email_key >= k.email_key AND c.email_key <= k.email_key ORDER BY c.email_key FOR UPDATE OF c",
+        "SELECT k.email_key, (SELECT c.attributes FROM contacts c WHERE c.tenant_id = :tenant_id AND c.email_key = k.email_key FOR UPDATE)"
+        " FROM :keys(email_key text) k",
         tenant_id=tenant_id,
         keys=[(key,) for key in sorted(rows)],
     )
-    return dict(found)
+    return {key: attributes for key, attributes in found if attributes is not None}
 
 
 def _known_phones(tx: Tx, tenant_id: int, rows: dict[str, Row]) -> dict[str, str]:
     found = tx.rows(
-        "SELECT c.phone, c.attributes FROM :keys(phone text) k JOIN contacts c ON c.tenant_id = :tenant_id AND c.email_key IS NULL"
-        " AND c.phone >= k.phone AND c.phone <= k.phone ORDER BY c.phone FOR UPDATE OF c",
+        "SELECT k.phone, (SELECT c.attributes FROM contacts c WHERE c.tenant_id = :tenant_id AND c.phone = k.phone"
+        " AND c.email_key IS NULL FOR UPDATE) FROM :keys(phone text) k",
         tenant_id=tenant_id,
         keys=[(key,) for key in sorted(rows)],
     )
-    return dict(found)
+    return {key: attributes for key, attributes in found if attributes is not None}
 
 
 def _with_attributes(rows: dict[str, Row], known: dict[str, str]) -> list[tuple[_Cell, ...]]:

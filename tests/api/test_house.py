@@ -1,0 +1,78 @@
+"""Health, figures, and the API's description of itself."""
+
+import msgspec
+import pytest
+
+from tests.api.conftest import Api, Database
+from tidings.api import routes
+from tidings.api.health import Metrics
+
+
+async def test_health_needs_no_key_and_no_database(api: Api):
+    answer = await api.stranger.get("/healthz")
+    assert answer.json()["status"] == "ok"
+
+
+async def test_ready_says_which_providers_are_paused_and_why(api: Api):
+    assert (await api.stranger.get("/readyz")).json() == {"status": "ready", "database": "ok", "migrations": "current", "paused_providers": []}
+    await api.run(
+        "UPDATE providers SET paused_at = :now, paused_until = :until, paused_reason = 'wrong password' WHERE tenant_id = :t AND channel = 'email'",
+        now=api.at,
+        until=api.at + 60_000,
+        t=api.tenant.id,
+    )
+    body = (await api.stranger.get("/readyz")).json()
+    paused = {"tenant": "acme", "channel": "email", "name": "default-email", "reason": "wrong password", "until": "2025-06-18T12:01:00Z"}
+    assert (body["status"], body["paused_providers"]) == ("ready", [paused])
+
+
+async def test_a_schema_that_is_behind_is_not_ready(api: Api):
+    await api.run("DELETE FROM schema_migrations")
+    answer = await api.stranger.get("/readyz")
+    assert answer.status_code == 503
+    assert "tidings migrate" in answer.json()["migrations"]
+
+
+async def test_metrics_are_the_databases_own_counts(api: Api):
+    record = await api.send()
+    await api.send(recipients=["bob@example.test"])
+    await api.stranger.get(f"/api/v1/communications/track/{record['id']}")
+    answer = await api.stranger.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.text.splitlines()
+    assert 'tidings_communications_total{channel="email",state="accepted"} 2.0' in lines
+    assert 'tidings_communications_total{channel="email",state="sent"} 0.0' in lines
+    assert 'tidings_interactions_total{channel="email",kind="opens"} 1.0' in lines
+    assert 'tidings_queue_depth{channel="email"} 2.0' in lines
+    assert 'tidings_queue_due{channel="email"} 2.0' in lines
+    assert 'tidings_http_request_seconds_count{method="POST",path="/api/v1/communications/send",status="200"} 2.0' in lines
+    path = 'path="/api/v1/communications/track/{id}"'
+    assert f'tidings_http_request_seconds_count{{method="GET",{path},status="200"}} 1.0' in lines
+
+
+async def test_the_description_names_every_operation_and_every_reference_in_it_leads_somewhere(api: Api, db: Database):
+    document = (await api.stranger.get("/openapi.json")).json()
+    assert document["openapi"] == "3.1.0"
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    own = {("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/")}
+    assert described == {(route.method, route.path) for route in routes.collect(api.house, Metrics(db))} - own
+    names = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
+    assert len(names) == len(set(names))
+    text = msgspec.json.encode(document).decode()
+    for reference in {part.split('"')[0] for part in text.split('"$ref":"')[1:]}:
+        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
+
+
+async def test_the_page_to_browse_it_needs_nothing_from_elsewhere(api: Api):
+    page = await api.stranger.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    home = await api.stranger.get("/")
+    assert (home.status_code, home.headers["location"]) == (302, "/docs")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"])
+async def test_the_houses_own_pages_are_read_only(api: Api, path: str):
+    answer = await api.stranger.post(path)
+    assert (answer.status_code, answer.headers["allow"], answer.json()) == (405, "GET, HEAD", {"error": "Method not allowed"})
