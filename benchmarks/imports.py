@@ -26,7 +26,7 @@ AT_LEAST = 0.5
 
 def addresses() -> list[str]:
     """As real ones are: names and numbers of all lengths, in no order, a few hundred domains."""
-    dice = random.Random(7)  # noqa: S311 - the same file in every run
+    dice = random.Random(7)
     letters = "abcdefghijklmnopqrstuvwxyz"
     domains = ["".join(dice.choices(letters, k=dice.randint(4, 12))) + dice.choice([".com", ".net", ".co.uk", ".it"]) for _ in range(300)]
     names = ["".join(dice.choices(letters, k=dice.randint(3, 9))) for _ in range(3000)]

@@ -18,11 +18,11 @@ def now() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def first(timeout: float, *events: asyncio.Event) -> None:
-    """Returns when one of the events is set, or after `timeout` seconds."""
+async def first(seconds: float, *events: asyncio.Event) -> None:
+    """Returns when one of the events is set, or after `seconds`."""
     waits = [asyncio.create_task(event.wait()) for event in events]
     try:
-        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for wait in waits:
             wait.cancel()

@@ -7,7 +7,7 @@ import socket
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -158,14 +158,18 @@ async def _answer(reply: Reply, send: Send, *, bodiless: bool) -> None:
 
 
 async def _stream(status: int, headers: list[tuple[bytes, bytes]], chunks: AsyncIterator[bytes], send: Send, *, bodiless: bool) -> None:
-    # the first chunk is made before the status goes out: what fails at once still gets an error's answer
-    first = await anext(chunks, b"")
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    if not bodiless:
-        await send({"type": "http.response.body", "body": first, "more_body": True})
-        async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    try:
+        # the first chunk is made before the status goes out: what fails at once still gets an error's answer
+        first = await anext(chunks, b"")
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        if not bodiless:
+            await send({"type": "http.response.body", "body": first, "more_body": True})
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 def _encoded(body: Any) -> bytes:
@@ -228,14 +232,16 @@ async def serve(app: ASGIApp, host: str, port: int, *, stop: asyncio.Event, star
 
 def _bindable(host: str, port: int) -> tuple[str, int]:
     """The address to listen on. Granian shares ports (SO_REUSEPORT), so whether another server is there already has to be asked first."""
+    if not 0 <= port <= 65535:
+        raise Unavailable(f"Cannot listen on {host}:{port}: a port is at most 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             return str(probe.getsockname()[0]), int(probe.getsockname()[1])
-    except (OSError, OverflowError) as error:
-        raise Unavailable(f"Cannot listen on {host}:{port}: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise Unavailable(f"Cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
 async def _answering(address: str, port: int, serving: asyncio.Task[None]) -> None:

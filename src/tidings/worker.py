@@ -16,6 +16,7 @@ from tidings.errors import Conflict, Unavailable
 from tidings.providers.registry import Registry
 
 JOBS = 1.0
+REFRESH = 2.0
 JOB_LEASE = 60 * clock.SECOND
 RESTART = 1.0
 """Seconds before a loop that fell over is begun again."""
@@ -42,7 +43,14 @@ class Worker:
         """Works until `stop` is set, then finishes or gives back what is in flight."""
         if self._alone:
             await self._sweep_all(dead=True)
-        loops: dict[str, Loop] = {"dispatch": self._dispatcher.run, "plan": self._planner.run, "jobs": self._jobs, "sweep": self._sweep, "maintain": self._maintain}
+        loops: dict[str, Loop] = {
+            "dispatch": self._dispatcher.run,
+            "plan": self._planner.run,
+            "jobs": self._jobs,
+            "sweep": self._sweep,
+            "refresh": self._refresh,
+            "maintain": self._maintain,
+        }
         async with asyncio.TaskGroup() as group:
             for name, loop in loops.items():
                 group.create_task(_keep(name, loop, stop), name=name)
@@ -84,6 +92,11 @@ class Worker:
             left = await self._db.write(communications.sweep, queue, now=self._now(), dead=dead)
             if left:
                 log.warning("messages of a dead worker marked unknown", tenant=queue.tenant_id, channel=queue.channel, count=left)
+
+    async def _refresh(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self._db.refresh()
+            await clock.first(REFRESH, stop)
 
     async def _maintain(self, stop: asyncio.Event) -> None:
         while not stop.is_set():

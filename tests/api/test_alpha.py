@@ -97,11 +97,33 @@ async def test_every_optional_field_comes_back(api: Api):
     assert {name: record[name] for name in given} == given | {"cc": ['"Bea" <bea@example.test>']}
     assert record["subject"] == "For Ann"
     assert record["originalBody"] == '<a href="https://shop.test/x">{{ name }}</a>'
-    assert record["body"] == '<a href="https://shop.test/x">Ann</a>'
+    assert record["body"] == '<a href="https://shop.test/x">Ann</a>\n'
+
+
+async def test_a_body_without_variables_goes_out_as_it_stands_braces_and_all(api: Api):
+    body = "<style>@media print{#x{color:red}}</style><p>{{ name }} {% if %} {# {{ '{{' }} {{{ 100%}</p>"
+    record = await api.send(body=body, subject="Save {{ 10 }}%")
+    assert record["originalBody"] == body
+    assert "<p>{{ name }} {% if %} {# {{ '{{' }} {{{ 100%}</p>" in record["body"]
+    assert "@media print{#x{color:red}}" in record["body"].replace(" ", "")
+    assert record["subject"] == "Save {{ 10 }}%"
+    filled = await api.send(body="<p>{{ name }}</p>", variables={"name": "Ann"})
+    assert filled["body"].startswith("<p>Ann</p>")
 
 
 async def test_null_is_as_good_as_absent(api: Api):
-    names = ("cc", "bcc", "replyTo", "senderEmail", "senderName", "type", "variables", "trackingEnabled", "conversationId", "recipientListId")
+    names = (
+        "cc",
+        "bcc",
+        "replyTo",
+        "senderEmail",
+        "senderName",
+        "type",
+        "variables",
+        "trackingEnabled",
+        "conversationId",
+        "recipientListId",
+    )
     record = await api.send(**dict.fromkeys(names))
     assert (record["type"], record["trackingEnabled"], record["cc"]) == ("OFFERTE", True, [])
 
@@ -158,7 +180,7 @@ async def test_a_record_tells_what_became_of_the_mail(api: Api):
         ({"subject": ""}, "subject"),
         ({"subject": 5}, "subject"),
         ({"body": " "}, "body"),
-        ({"body": "{% for %}"}, "body"),
+        ({"body": "{% for %}", "variables": {}}, "body"),
         ({"senderName": "A\nB"}, "senderName"),
         ({"senderEmail": "nobody"}, "senderEmail"),
         ({"senderEmail": "a@example.test\nb"}, "senderEmail"),
@@ -227,7 +249,9 @@ async def test_a_template_is_sent_with_its_variables(api: Api):
     assert record["body"].startswith("<p>Dear Ann &amp; Co</p>")
     assert record["originalBody"] == "<p>Dear {{ name }}</p>"
     assert record["variables"] == {"name": "Ann & Co"}
-    other = (await api.client.post(path, json={"recipients": ["ann@example.test"], "subject": "Instead, {{ name }}", "variables": {"name": "A"}})).json()
+    other = (
+        await api.client.post(path, json={"recipients": ["ann@example.test"], "subject": "Instead, {{ name }}", "variables": {"name": "A"}})
+    ).json()
     assert other["subject"] == "Instead, A"
     assert await api.rows("SELECT COUNT(*) FROM contents") == [(1,)]
 
@@ -280,5 +304,7 @@ async def test_a_list_gets_a_mail_each_that_names_nobody_else(api: Api):
         answer = await api.client.post(SEND, json={"body": "x", "subject": "x", "recipients": [], "recipientListId": unknown})
         assert (answer.status_code, answer.json()["detail"]) == (404, "Recipient list not found.")
     empty = await api.db.write(lists.create, api.tenant.id, "Nobody", now=api.at)
-    answer = await api.client.post(SEND, json={"body": "x", "subject": "x", "recipients": [], "recipientListId": ids.spell("list", empty.id)})
+    answer = await api.client.post(
+        SEND, json={"body": "x", "subject": "x", "recipients": [], "recipientListId": ids.spell("list", empty.id)}
+    )
     assert answer.status_code == 400

@@ -135,7 +135,9 @@ async def test_what_is_no_json_is_a_400(api: Api, content: bytes):
     assert (alphas.status_code, set(alphas.json()), alphas.json()["title"]) == (400, ALPHA, "Bad Request")
 
 
-@pytest.mark.parametrize("content", [b"[]", b"1", b'"text"', b"null", b'{"name": "a\\u0000b"}', b'{"name": 1, "scopes": 123456789012345678901}'])
+@pytest.mark.parametrize(
+    "content", [b"[]", b"1", b'"text"', b"null", b'{"name": "a\\u0000b"}', b'{"name": 1, "scopes": 123456789012345678901}']
+)
 async def test_json_of_the_wrong_kind_is_a_422_natively_and_a_400_for_alpha(api: Api, content: bytes):
     assert (await api.client.post("/api/v1/keys", content=content)).status_code == 422
     assert (await api.client.post("/api/v1/communications/send", content=content)).status_code == 400

@@ -14,7 +14,12 @@ async def test_health_needs_no_key_and_no_database(api: Api):
 
 
 async def test_ready_says_which_providers_are_paused_and_why(api: Api):
-    assert (await api.stranger.get("/readyz")).json() == {"status": "ready", "database": "ok", "migrations": "current", "paused_providers": []}
+    assert (await api.stranger.get("/readyz")).json() == {
+        "status": "ready",
+        "database": "ok",
+        "migrations": "current",
+        "paused_providers": [],
+    }
     await api.run(
         "UPDATE providers SET paused_at = :now, paused_until = :until, paused_reason = 'wrong password' WHERE tenant_id = :t AND channel = 'email'",
         now=api.at,

@@ -18,7 +18,9 @@ async def post(api: Api, **fields: Any) -> httpx2.Response:
 
 
 async def communications(api: Api) -> list[tuple[Any, ...]]:
-    return await api.rows("SELECT channel, address, state, campaign_id, contact_id FROM communications WHERE tenant_id = :t ORDER BY id", t=api.tenant.id)
+    return await api.rows(
+        "SELECT channel, address, state, campaign_id, contact_id FROM communications WHERE tenant_id = :t ORDER BY id", t=api.tenant.id
+    )
 
 
 async def test_an_email_and_an_sms_go_to_a_contact_made_for_them(api: Api):
@@ -35,7 +37,9 @@ async def test_an_email_and_an_sms_go_to_a_contact_made_for_them(api: Api):
 
 
 async def test_a_form_is_as_good_as_json(api: Api):
-    answer = await api.client.post(PATH, data={"email": "ann@example.test", "send_email": "true", "send_sms": "0", "subject": "Hi", "body": "Hi", "phone": ""})
+    answer = await api.client.post(
+        PATH, data={"email": "ann@example.test", "send_email": "true", "send_sms": "0", "subject": "Hi", "body": "Hi", "phone": ""}
+    )
     assert answer.status_code == 201, answer.text
     assert answer.json()["sent"] == ["email"]
 

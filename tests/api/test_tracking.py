@@ -13,7 +13,9 @@ BODY = '<a href="https://shop.test/ä?q=1&amp;r=%20">one</a> <a href="https://sh
 
 
 async def counts(api: Api) -> tuple[Any, ...]:
-    return (await api.rows("SELECT open_count, click_count, opened_at, clicked_at FROM communications WHERE tenant_id = :t", t=api.tenant.id))[0]
+    return (
+        await api.rows("SELECT open_count, click_count, opened_at, clicked_at FROM communications WHERE tenant_id = :t", t=api.tenant.id)
+    )[0]
 
 
 @pytest.fixture

@@ -57,7 +57,9 @@ async def test_interactions_find_their_month_and_there_is_room_ahead(postgres_ur
         rows = connection.execute("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'interactions'::regclass").fetchall()
         ahead = [f"interactions_2027_{month:02}" for month in range(1, MONTHS_AHEAD + 2)]
         assert {name for (name,) in rows} >= {"interactions_other", *ahead}
-        connection.execute("INSERT INTO interactions (tenant_id, communication_id, contact_id, kind, at) VALUES (1, 1, 1, 'sent', 1800000000000)")
+        connection.execute(
+            "INSERT INTO interactions (tenant_id, communication_id, contact_id, kind, at) VALUES (1, 1, 1, 'sent', 1800000000000)"
+        )
         where = connection.execute("SELECT tableoid::regclass::text FROM interactions").fetchone()
         assert where == ("interactions_2027_01",)
     db = await open_database(postgres_url)

@@ -116,7 +116,11 @@ async def test_wrong_settings_are_refused_naming_the_field(house: House, setting
 async def test_settings_change_while_it_is_active_and_not_when_it_is_archived(house: House):
     made = await house.campaign("one", state="active")
     changed = await house.db.write(
-        campaigns.update, house.tenant_id, made.id, lambda old: msgspec.structs.replace(old, name="Summer", stop_on_reply=False), now=NOW + 1
+        campaigns.update,
+        house.tenant_id,
+        made.id,
+        lambda old: msgspec.structs.replace(old, name="Summer", stop_on_reply=False),
+        now=NOW + 1,
     )
     assert (changed.name, changed.stop_on_reply, changed.state, changed.updated_at) == ("Summer", 0, "active", NOW + 1)
     await house.db.write(campaigns.archive, house.tenant_id, made.id, now=NOW)
@@ -231,9 +235,7 @@ async def test_messages_are_added_at_the_end_in_whatever_state_but_archived(hous
 
 async def test_messages_added_at_once_get_places_of_their_own(house: House):
     made = await house.campaign()
-    await asyncio.gather(
-        *(house.db.write(campaigns.add_message, house.tenant_id, made.id, house.words(str(n)), now=NOW) for n in range(8))
-    )
+    await asyncio.gather(*(house.db.write(campaigns.add_message, house.tenant_id, made.id, house.words(str(n)), now=NOW) for n in range(8)))
     assert [position for position, _ in await house.order(made)] == list(range(1, 9))
 
 

@@ -1,5 +1,7 @@
 """A tenant's providers: one chosen per channel, paused and resumed, and a configuration that never has another's name."""
 
+import asyncio
+
 import pytest
 
 from tidings.database import Database
@@ -34,6 +36,12 @@ async def test_choosing_one_unchooses_the_other_of_its_channel_alone(db: Databas
     assert email == again
     assert sms is not None
     assert sms.kind == "system"
+
+
+async def test_of_many_chosen_at_once_one_is_left(db: Database, tenant_id: int):
+    relays = [await made(db, tenant_id, f"Relay {number}") for number in range(6)]
+    await asyncio.gather(*(db.write(carriers.choose, tenant_id, relay.id, now=NOW) for relay in relays))
+    assert len([row for row in await db.read(carriers.all, tenant_id, channel="email") if row.chosen_at is not None]) == 1
 
 
 async def test_the_first_of_a_channel_is_chosen_at_once(db: Database, tenant_id: int):

@@ -178,7 +178,13 @@ async def test_a_batch_makes_and_updates_in_one_go(db: Database) -> None:
     bob = await db.read(contacts.find_by_email, ACME, "bob@example.com")
     assert ann is not None
     assert bob is not None
-    assert (ann.email, ann.first_name, ann.last_name, ann.phone, ann.email_consent()) == ("ann@example.com", "Ann", "Bell", "+393331234567", "denied")
+    assert (ann.email, ann.first_name, ann.last_name, ann.phone, ann.email_consent()) == (
+        "ann@example.com",
+        "Ann",
+        "Bell",
+        "+393331234567",
+        "denied",
+    )
     assert sorted(ann.attributes.replace(" ", "").strip("{}").split(",")) == ['"city":"Oslo"', '"plan":"gold"']
     assert (bob.first_name, bob.company, bob.email_granted_at) == ("Bob", "Fun", NOON + 7)
 

@@ -33,7 +33,15 @@ async def test_a_claimed_job_is_nobody_elses_until_its_lease_runs_out(db: Databa
     assert await db.write(jobs.finish, second, now=NOON + LEASE)
     done = await db.read(jobs.get, ACME, job.id)
     assert done is not None
-    assert (done.state, done.cursor, done.done, done.total, done.finished_at, done.lease, done.attempts) == ("done", "5", 5, 10, NOON + LEASE, None, 0)
+    assert (done.state, done.cursor, done.done, done.total, done.finished_at, done.lease, done.attempts) == (
+        "done",
+        "5",
+        5,
+        10,
+        NOON + LEASE,
+        None,
+        0,
+    )
 
 
 async def test_jobs_are_claimed_in_the_order_they_are_due_whoever_owns_them(db: Database) -> None:

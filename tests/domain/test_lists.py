@@ -5,7 +5,6 @@ import pytest
 from tidings import ids
 from tidings.database import Database
 from tidings.domain import contacts, lists
-from tidings.domain.contacts import Fields
 from tidings.errors import Conflict, Invalid, NotFound
 
 NOON = 1_750_248_000_000

@@ -19,7 +19,13 @@ async def test_an_address_is_suppressed_once_and_keeps_its_first_reason(db: Data
     assert not await db.write(suppressions.add, tenant_id, "email", "ann@example.com", "manual", now=NOW + 1)
     found = await db.read(suppressions.find, tenant_id, "email", "ANN@example.com")
     assert found is not None
-    assert (found.address, found.reason, found.detail, found.communication_id, found.created_at) == ("ann@example.com", "bounced", "550", 7, NOW)
+    assert (found.address, found.reason, found.detail, found.communication_id, found.created_at) == (
+        "ann@example.com",
+        "bounced",
+        "550",
+        7,
+        NOW,
+    )
     assert await db.read(suppressions.get, tenant_id, found.id) == found
 
 

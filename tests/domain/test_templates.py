@@ -132,4 +132,8 @@ async def test_a_template_is_nobody_elses(db: Database, tenant_id: int):
     assert (await db.read(templates.page, rival)).total == 0
     for unit in (templates.get, templates.archive):
         with pytest.raises(NotFound):
-            await (db.write(templates.archive, rival, mine.id, now=NOW) if unit is templates.archive else db.read(templates.get, rival, mine.id))
+            await (
+                db.write(templates.archive, rival, mine.id, now=NOW)
+                if unit is templates.archive
+                else db.read(templates.get, rival, mine.id)
+            )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tidings.providers.smtp_codes import HOUR, MINUTE, SECOND, Reply, outcome_of, outcome_of_recipients, queue_id, read_reply
+from tidings.providers.smtp.codes import HOUR, MINUTE, SECOND, Reply, outcome_of, outcome_of_recipients, queue_id, read_reply
 
 
 def reply(line: str) -> Reply:

@@ -4,7 +4,7 @@ import pytest
 from rich.pretty import pretty_repr
 
 from tidings.errors import Invalid
-from tidings.providers.smtp_settings import SmtpSettings
+from tidings.providers.smtp.settings import SmtpSettings
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ VALUES: dict[str, Any] = {
     "offset": 0,
     "track_opens": 1,
     "track_links": 1,
+    "claiming": 1,
 }
 SAMPLES = {"bigint": 5, "text": "5", "integer": 5, "smallint": 1}
 
@@ -72,7 +73,10 @@ def filled(postgres_url: str) -> psycopg.Connection[Any]:
         " i || '@e.com', 1, 1, CASE WHEN i > 1000 THEN 5 END, 0, 0 FROM generate_series(1, %s) i",
         (ROWS,),
     )
-    connection.execute("INSERT INTO interactions (tenant_id, communication_id, contact_id, kind, at) SELECT 1, i, i, 'sent', 5 FROM generate_series(1, %s) i", (ROWS,))
+    connection.execute(
+        "INSERT INTO interactions (tenant_id, communication_id, contact_id, kind, at) SELECT 1, i, i, 'sent', 5 FROM generate_series(1, %s) i",
+        (ROWS,),
+    )
     connection.execute("VACUUM ANALYZE")
     return connection
 
@@ -88,6 +92,7 @@ def test_no_hot_statement_reads_a_table_through(filled: psycopg.Connection[Any])
             looked_at[file] = looked_at.get(file, 0) + 1
             spelled = statements.for_postgres(sql)
             params = dict(VALUES)
+            params |= {name: [5] for name in spelled.lists}
             for name in spelled.batches:
                 declared = sql.split(f":{name}(", 1)[1].split(")", 1)[0].split(",")
                 params |= {f"{name}_{index}": [SAMPLES[part.split()[1]]] for index, part in enumerate(declared)}

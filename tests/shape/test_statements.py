@@ -14,7 +14,14 @@ from tidings.database.sqlite import connect
 SOURCE = Path(__file__).parents[2] / "src" / "tidings"
 BEGINS = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 # loops that serve every tenant: they find whose turn it is, or take a job, whoever's it is
-EVERYBODYS = ("domain/communications/claim.py", "domain/enrollments.py", "domain/jobs.py", "domain/tenants.py", "domain/keys.py", "api/health.py")
+EVERYBODYS = (
+    "domain/communications/claim.py",
+    "domain/enrollments.py",
+    "domain/jobs.py",
+    "domain/tenants.py",
+    "domain/keys.py",
+    "api/health.py",
+)
 
 
 BIGINT = 20

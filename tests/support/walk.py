@@ -6,7 +6,6 @@ from email import message_from_bytes
 from email.policy import default
 from typing import Any
 
-
 from tidings import clock
 from tidings.database import Database
 from tidings.delivery.dispatch import Dispatcher
@@ -110,7 +109,10 @@ class House:
         campaigns.add_message(tx, self.tenant_id, campaign_id, channel=channel, delay=delay, name="", words=words, now=self.now)
 
     async def enroll(self, campaign_id: int, *contact_ids: int) -> list[int]:
-        return [(await self.db.write(enrollments.enroll, self.tenant_id, campaign_id, contact_id, now=self.now)).id for contact_id in contact_ids]
+        return [
+            (await self.db.write(enrollments.enroll, self.tenant_id, campaign_id, contact_id, now=self.now)).id
+            for contact_id in contact_ids
+        ]
 
     async def accept(self, email: str = "ann@example.com", **fields: Any) -> Communication:
         content = fields.pop("content", None) or self.content()
@@ -163,7 +165,9 @@ class House:
 
     async def interactions(self) -> list[tuple[int, str]]:
         """(communication, kind) in the order they were written."""
-        return await self.db.read(lambda tx: tx.rows("SELECT communication_id, kind FROM interactions WHERE tenant_id = :t ORDER BY id", t=self.tenant_id))
+        return await self.db.read(
+            lambda tx: tx.rows("SELECT communication_id, kind FROM interactions WHERE tenant_id = :t ORDER BY id", t=self.tenant_id)
+        )
 
     def later(self, milliseconds: int) -> None:
         self.now += milliseconds
@@ -180,5 +184,3 @@ def text_of(sealed: Sealed) -> str:
 
 def minutes(count: int) -> int:
     return count * clock.MINUTE
-
-

@@ -53,13 +53,20 @@ async def test_a_provider_that_cannot_work_is_paused_and_burns_no_attempt(house:
         await house.accept(f"p{number}@example.com")
     await house.dispatch()
     assert [(row.state, row.attempts) for row in await house.rows()] == [("pending", 0)] * 3
-    reason = await house.db.read(lambda tx: tx.value("SELECT paused_reason FROM providers WHERE tenant_id = :t AND channel = 'email'", t=house.tenant_id))
+    reason = await house.db.read(
+        lambda tx: tx.value("SELECT paused_reason FROM providers WHERE tenant_id = :t AND channel = 'email'", t=house.tenant_id)
+    )
     assert reason == "wrong password"
     house.carrying.answer = lambda sealed: accepted("queued")
     house.later(minutes(1))
     await house.dispatch()
     assert await house.states() == ["sent"] * 3
-    assert await house.db.read(lambda tx: tx.value("SELECT paused_at FROM providers WHERE tenant_id = :t AND channel = 'email'", t=house.tenant_id)) is None
+    assert (
+        await house.db.read(
+            lambda tx: tx.value("SELECT paused_at FROM providers WHERE tenant_id = :t AND channel = 'email'", t=house.tenant_id)
+        )
+        is None
+    )
 
 
 async def test_an_unknown_outcome_is_sent_again_with_the_same_message_id(house: House) -> None:
@@ -152,18 +159,25 @@ async def test_an_unsubscribe_between_planning_and_sending_is_heeded(house: Hous
         suppressions.add, house.tenant_id, "email", "ann@example.com", "unsubscribed", detail="", communication_id=None, now=house.now
     )
     assert await house.dispatch() == []
-    assert [(row.state, row.error) for row in await house.rows()] == [("suppressed", "ann@example.com must not be written to: unsubscribed")]
+    assert [(row.state, row.error) for row in await house.rows()] == [
+        ("suppressed", "ann@example.com must not be written to: unsubscribed")
+    ]
 
 
 async def test_a_suppressed_copy_is_left_out_while_the_others_get_theirs(house: House) -> None:
-    await house.db.write(suppressions.add, house.tenant_id, "email", "bob@example.com", "bounced", detail="", communication_id=None, now=house.now)
+    await house.db.write(
+        suppressions.add, house.tenant_id, "email", "bob@example.com", "bounced", detail="", communication_id=None, now=house.now
+    )
     await house.accept(to=(Address("ann@example.com"),), cc=(Address("Bob@example.com"),), bcc=(Address("eve@example.com"),))
     (mail,) = await house.dispatch()
     assert sorted(mail.recipients) == ["ann@example.com", "eve@example.com"]
     assert b"eve@example.com" not in mail.raw
 
 
-@pytest.mark.parametrize("body", ["{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}", "{{ 'x' * 99999999 }}{{ missing.deep.er }}"])
+@pytest.mark.parametrize(
+    "body",
+    ["{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}", "{{ 'x' * 99999999 }}{{ missing.deep.er }}"],
+)
 async def test_a_template_that_runs_wild_fails_alone(house: House, body: str) -> None:
     await house.accept("bad@example.com", content=house.content(body=f"<p>{body}</p>"))
     await house.accept("good@example.com")

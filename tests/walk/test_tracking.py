@@ -42,7 +42,13 @@ async def test_counters_equal_a_recount_after_any_mix_of_hits(house: House) -> N
     await house.dispatch()
     for _ in range(15):
         batch = [
-            Hit(house.tenant_id, chance.choice(ids), chance.choice(("opened", "clicked")), house.now + chance.randrange(9**6), link_index=chance.randrange(2))
+            Hit(
+                house.tenant_id,
+                chance.choice(ids),
+                chance.choice(("opened", "clicked")),
+                house.now + chance.randrange(9**6),
+                link_index=chance.randrange(2),
+            )
             for _ in range(chance.randrange(1, 12))
         ]
         await house.db.write(communications.track, batch)
@@ -53,7 +59,10 @@ async def test_counters_equal_a_recount_after_any_mix_of_hits(house: House) -> N
     assert counts.opened == sum(row.open_count > 0 for row in rows)
     assert counts.clicked == sum(row.click_count > 0 for row in rows)
     recount = await house.db.read(
-        lambda tx: tx.rows("SELECT kind, COUNT(*), COUNT(DISTINCT communication_id) FROM interactions WHERE tenant_id = :t GROUP BY kind", t=house.tenant_id)
+        lambda tx: tx.rows(
+            "SELECT kind, COUNT(*), COUNT(DISTINCT communication_id) FROM interactions WHERE tenant_id = :t GROUP BY kind",
+            t=house.tenant_id,
+        )
     )
     assert {kind: (every, once) for kind, every, once in recount} == {
         "sent": (12, 12),

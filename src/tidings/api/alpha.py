@@ -66,7 +66,7 @@ class SendTemplate(Options, frozen=True, kw_only=True, rename="camel"):
 
 
 async def send(call: Call) -> Reply:
-    """One mail with a body of its own."""
+    """One mail with a body of its own: a template when `variables` come with it (be they none), else sent as it stands."""
     wanted = call.json(Send)
     if not wanted.body.strip():
         raise Invalid.field("body", "must not be empty")
@@ -76,7 +76,9 @@ async def send(call: Call) -> Reply:
     draft = _draft(call, wanted, wanted.recipients)
     template_id = _reference(wanted.template_id, "template")
     await call.db.read(_check_known, call.tenant_id, template_id, draft.list_id)
-    message = await drafts.prepare(call.tenant_id, "email", "html", subject, wanted.body)
+    # without variables there is nothing to fill in: a CRM that has rendered its mail itself means every brace
+    said = drafts.literal if wanted.variables is None else str
+    message = await drafts.prepare(call.tenant_id, "email", "html", said(subject), said(wanted.body))
     draft = msgspec.structs.replace(draft, content=message.content, content_hash=message.hash, template_id=template_id)
     return await _accept(call, draft, wanted)
 
@@ -131,7 +133,7 @@ def _draft(call: Call, wanted: Options, recipients: list[str]) -> Draft:
         sender_email=wrong.check(lambda: drafts.mailbox(wanted.sender_email, "senderEmail"), None),
         sender_name=wrong.check(lambda: drafts.line(wanted.sender_name, "senderName"), None),
         reply_to=wrong.check(lambda: drafts.mailbox(wanted.reply_to, "replyTo"), None),
-        variables=msgspec.json.encode(wanted.variables).decode() if wanted.variables else None,
+        variables=msgspec.json.encode(wanted.variables).decode() if wanted.variables is not None else None,
         related_entity_type=wrong.check(lambda: drafts.line(wanted.related_entity_type, "relatedEntityType"), None),
         related_entity_id=wrong.check(lambda: drafts.line(wanted.related_entity_id, "relatedEntityId"), None),
         conversation_id=wrong.check(lambda: drafts.line(wanted.conversation_id, "conversationId"), None),

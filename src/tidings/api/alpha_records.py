@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from tidings import ids
+from tidings.api import drafts
 from tidings.api.wire import House
 from tidings.database import Tx
 from tidings.domain import communications, templates
@@ -134,7 +135,7 @@ def record(house: House, found: Gathered) -> Record:
         open_count=row.open_count,
         opened=row.opened_at is not None,
         opened_at=moment_or_none(row.opened_at),
-        original_body=found.content.source,
+        original_body=drafts.unliteral(found.content.source) if row.variables is None else found.content.source,
         provider_type=row.provider.upper() if row.provider else None,
         recipient_list_id=ids.spell("list", row.list_id) if row.list_id else None,
         recipients=to,
@@ -186,7 +187,7 @@ def _body(house: House, found: Gathered) -> str:
     try:
         return house.composer.rendered_body(found.due, found.content, tracked=True)
     except Invalid:
-        return found.content.source
+        return drafts.unliteral(found.content.source)
 
 
 def _subject(house: House, found: Gathered) -> str:

@@ -83,10 +83,12 @@ def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
         raise Malformed("The form's Content-Type names no boundary")
     parts: list[tuple[str, bytearray]] = []
     try:
-        with multipart.PushMultipartParser(boundary.group(1) or boundary.group(2), content_length=len(body), max_segment_count=1000) as parser:
+        with multipart.PushMultipartParser(
+            boundary.group(1) or boundary.group(2), content_length=len(body), max_segment_count=1000
+        ) as parser:
             for event in (*parser.parse(body), *parser.parse(b"")):
                 if isinstance(event, multipart.MultipartSegment):
-                    parts.append((event.name if event.filename is None else "", bytearray()))
+                    parts.append(((event.name or "") if event.filename is None else "", bytearray()))
                 elif event is not None and parts[-1][0]:
                     parts[-1][1].extend(event)
         return _storable([(name, value.decode("utf-8")) for name, value in parts if name])

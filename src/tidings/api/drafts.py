@@ -20,6 +20,8 @@ T = TypeVar("T")
 MOST_RECIPIENTS = 1000
 """Addresses of one ad-hoc mail, all fields together; SMTP servers take a hundred or a few hundred in one go (RFC 5321, 4.5.3.1.8)."""
 LONGEST_WORD = 200
+_MARK = re.compile(r"\{[{%#]")
+_LITERAL = re.compile(r"\{\{ '(\{[{%#])' \}\}")
 _TAG = re.compile(r"<(?:!doctype|[a-z][a-z0-9]*)\b[^<>]*>", re.IGNORECASE)
 
 
@@ -58,15 +60,15 @@ class Complaints:
 
 def mailboxes(values: Sequence[str] | None, field: str) -> tuple[Address, ...]:
     """Every entry as an address. Raises Invalid naming each that is none: one wrong address refuses the whole request."""
-    complaints: list[str] = []
+    wrong = Complaints()
     found: list[Address] = []
     for position, text in enumerate(values or ()):
+        place = f"{field}[{position}]"
         try:
-            found.append(address.parse(text, f"{field}[{position}]"))
+            found.append(address.parse(text, place))
         except Invalid:
-            complaints.append(f"[{position}] is not an email address: {text[:80]!a}")
-    if complaints:
-        raise Invalid(f"{field}{complaints[0]}", {field: complaints})
+            wrong.add(place, f"is not an email address: {text[:80]!a}")
+    wrong.settle()
     return tuple({entry.email.lower(): entry for entry in found}.values())
 
 
@@ -87,6 +89,16 @@ def line(value: str | None, field: str, *, longest: int = LONGEST_WORD) -> str |
 def looks_like_html(body: str) -> bool:
     """Whether a body whose format nobody named has tags in it."""
     return _TAG.search(body) is not None
+
+
+def literal(text: str) -> str:
+    """A template that renders to `text` as it stands: what was written without variables in mind may hold braces of its own (CSS does)."""
+    return _MARK.sub(lambda found: f"{{{{ '{found.group()}' }}}}", text)
+
+
+def unliteral(source: str) -> str:
+    """The text that `literal` was given."""
+    return _LITERAL.sub(lambda found: found.group(1), source)
 
 
 async def prepare(tenant_id: int, channel: str, form: str, subject: str, body: str) -> Message:

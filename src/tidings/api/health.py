@@ -31,7 +31,11 @@ class Metrics:
         self._db = db
         self._registry = CollectorRegistry()
         self._latency = Histogram(
-            "tidings_http_request_seconds", "Time to answer a request", ["method", "path", "status"], buckets=_BUCKETS, registry=self._registry
+            "tidings_http_request_seconds",
+            "Time to answer a request",
+            ["method", "path", "status"],
+            buckets=_BUCKETS,
+            registry=self._registry,
         )
         # a label lookup takes a lock and hashes strings; a request's outcome is nearly always one seen before
         self._seen: dict[tuple[str, str, int], Histogram] = {}

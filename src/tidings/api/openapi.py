@@ -61,7 +61,11 @@ def document(routes: list[Route]) -> dict[str, Any]:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, shown)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Tidings", "version": __version__, "description": "Email and SMS to customers: accepted, sent, tracked and accounted for."},
+        "info": {
+            "title": "Tidings",
+            "version": __version__,
+            "description": "Email and SMS to customers: accepted, sent, tracked and accounted for.",
+        },
         "paths": paths,
         "components": {
             "schemas": components,

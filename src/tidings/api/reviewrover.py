@@ -79,7 +79,13 @@ async def list_enrollments(call: Call) -> Reply:
     campaign_id, contact_id = _asked(call, "campaign"), _asked(call, "contact")
     page, limit = call.page_limit()
     found = await call.db.read(
-        enrollments.page, call.tenant_id, campaign_id=campaign_id, contact_id=contact_id, completed=call.flag("completed"), limit=limit, page=page
+        enrollments.page,
+        call.tenant_id,
+        campaign_id=campaign_id,
+        contact_id=contact_id,
+        completed=call.flag("completed"),
+        limit=limit,
+        page=page,
     )
     return listing("enrollments", [_enrollment(row) for row in found.rows], page, limit, found.total)
 
@@ -223,6 +229,11 @@ ROUTES: list[Route] = [
     ),
     Route("GET", "/api/v1/enrollments/{id}", retrieve_enrollment, "campaigns:read", "Retrieve an enrollment", gives=EnrollmentBody),
     Route(
-        "DELETE", "/api/v1/enrollments/{id}", delete_enrollment, "campaigns:write", "Delete an enrollment; nothing of it goes out afterwards", status=204
+        "DELETE",
+        "/api/v1/enrollments/{id}",
+        delete_enrollment,
+        "campaigns:write",
+        "Delete an enrollment; nothing of it goes out afterwards",
+        status=204,
     ),
 ]

@@ -2,7 +2,7 @@
 
 from tidings.api import alpha, instant, reviewrover
 from tidings.api.health import Metrics
-from tidings.api.native import campaigns, keys, messages, providers, sandbox, suppressions, templates
+from tidings.api.native import campaigns, contacts, imports, jobs, keys, lists, messages, providers, sandbox, suppressions, templates
 from tidings.api.openapi import Document
 from tidings.api.tracking import Tracking
 from tidings.api.wire import House, Route
@@ -11,9 +11,13 @@ CONTRACTS: tuple[list[Route], ...] = (
     reviewrover.ROUTES,
     instant.ROUTES,
     alpha.ROUTES,
+    contacts.ROUTES,
+    imports.ROUTES,
+    lists.ROUTES,
     templates.ROUTES,
     campaigns.ROUTES,
     messages.ROUTES,
+    jobs.ROUTES,
     suppressions.ROUTES,
     providers.ROUTES,
     sandbox.ROUTES,

@@ -27,6 +27,7 @@ _PAGE_HEADERS = {
     "x-robots-tag": "noindex",
 }
 _INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
+_TEMPLATED = re.compile(r"\{[{%]")
 _UNSAFE = re.compile(r"[^\x21-\x7e]+")
 _USER_AGENT_LIMIT = 400
 _PAGE = Template((Path(__file__).parent / "unsubscribe.html").read_text(encoding="utf-8"))
@@ -102,8 +103,8 @@ def _unsubscriber(call: Call) -> tuple[int, int]:
 
 async def _target(call: Call, tenant_id: int, identity: int, index: int) -> str:
     target = await call.db.read(communications.link_target, tenant_id, identity, index)
-    if target is None:
-        # a link whose address has a reader's own values in it is filled in as it was when it was sent
+    if target is not None and _TEMPLATED.search(target):
+        # a link with the reader's own values in its address is filled in as it was when it was sent
         made = await call.db.read(_made_of, tenant_id, identity)
         target = call.house.composer.link_target(*made, index) if made is not None else None
     if target is None:

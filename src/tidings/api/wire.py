@@ -5,6 +5,7 @@ No contract's own words live here, and no framework: `web` turns requests into C
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -67,7 +68,14 @@ class Call:
     )
 
     def __init__(
-        self, house: House, *, method: str, path: Mapping[str, str], query_string: bytes, headers: Iterable[tuple[bytes, bytes]], client: str
+        self,
+        house: House,
+        *,
+        method: str,
+        path: Mapping[str, str],
+        query_string: bytes,
+        headers: Iterable[tuple[bytes, bytes]],
+        client: str,
     ) -> None:
         self.house = house
         self.method = method
@@ -220,12 +228,18 @@ def listing(name: str, rows: Sequence[Any], page: int, limit: int, total: int) -
 
 def instant(at: int) -> str:
     """An instant in milliseconds as `2025-02-17T02:00:34Z`: UTC, whole seconds (reviewrover and native)."""
-    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(at // 1000)
 
 
 def instant_or_none(at: int | None) -> str | None:
     """The same for an instant that may not have come."""
     return None if at is None else instant(at)
+
+
+@lru_cache(maxsize=4096)
+def _second(at: int) -> str:
+    # rows of one page were mostly made and changed within the same few seconds
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _clamped(text: str | None, default: int, most: int) -> int:
@@ -242,5 +256,3 @@ def _clamped(text: str | None, default: int, most: int) -> int:
 async def _nothing() -> AsyncIterator[bytes]:
     for chunk in cast(tuple[bytes, ...], ()):
         yield chunk
-
-

@@ -21,7 +21,7 @@ from tidings.providers.base import Channel, Provider
 from tidings.providers.registry import Registry
 from tidings.providers.sandbox import Sandbox
 from tidings.providers.smtp import Smtp
-from tidings.providers.smtp_settings import SmtpSettings
+from tidings.providers.smtp.settings import SmtpSettings
 from tidings.rendering.compose import Composer
 from tidings.settings import Settings
 from tidings.signing import Signer, Vault
@@ -68,17 +68,17 @@ def built(settings: Settings, database: Database, secret: bytes) -> House:
 
 
 def providers(house: House, settings: Settings) -> Registry:
-    """The registry, with the server's own providers: the mail server of the settings, the sandbox for what has no carrier.
+    """The registry, with the server's own providers: the mail server of the settings, or the sandbox for both channels.
 
-    Raises Invalid when the mail server's URL cannot be understood.
+    With a real mail server there is none for SMS: text messages wait, and say so, until their tenant has a provider for them;
+    to keep them in the sandbox and call them sent would be a lie. Raises Invalid when the mail server's URL cannot be understood.
     """
-    own: dict[Channel, Callable[[], Provider]] = {
-        "email": lambda: Sandbox(house.db, house.clock, "email"),
-        "sms": lambda: Sandbox(house.db, house.clock, "sms"),
-    }
-    if not settings.smtp_url.startswith("sandbox:"):
+    own: dict[Channel, Callable[[], Provider]]
+    if settings.smtp_url.startswith("sandbox:"):
+        own = {"email": lambda: Sandbox(house.db, house.clock, "email"), "sms": lambda: Sandbox(house.db, house.clock, "sms")}
+    else:
         smtp = SmtpSettings.from_url(settings.smtp_url)
-        own["email"] = lambda: Smtp(smtp)
+        own = {"email": lambda: Smtp(smtp)}
     return Registry(house.db, house.vault, house.clock, own)
 
 

@@ -68,16 +68,19 @@ class Readers:
 
     async def turn(self) -> None:
         """Reads everything that is new, newest first. What arrives meanwhile moves the pages, so it is the total that tells when all was read."""
-        page = 1
-        while True:
-            answer = await self._client.get("/api/v1/sandbox/messages", params={"limit": PAGE, "page": page})
-            mailbox = msgspec.json.decode(answer.raise_for_status().content, type=Mailbox)
+        page = 0
+        # a look at one message tells whether there is any need to fetch a hundred
+        mailbox = await self._look(limit=1, page=1)
+        while len(self._seen) < mailbox.pagination.total and mailbox.messages:
+            page += 1
+            mailbox = await self._look(limit=PAGE, page=page)
             fresh = [message for message in mailbox.messages if message.id not in self._seen]
             await asyncio.gather(*(self._read(message) for message in fresh))
             self._seen.update(message.id for message in fresh)
-            if len(self._seen) >= mailbox.pagination.total or not mailbox.messages:
-                return
-            page += 1
+
+    async def _look(self, *, limit: int, page: int) -> Mailbox:
+        answer = await self._client.get("/api/v1/sandbox/messages", params={"limit": limit, "page": page})
+        return msgspec.json.decode(answer.raise_for_status().content, type=Mailbox)
 
     async def _read(self, message: Message) -> None:
         mood = zlib.crc32(str(message.communication_id).encode()) % 100

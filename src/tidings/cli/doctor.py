@@ -19,8 +19,8 @@ from tidings.cli import context
 from tidings.database import Tx, open_database
 from tidings.database.migrate import pending
 from tidings.errors import TidingsError
-from tidings.providers.smtp_open import Failure, open_connection, tls_context
-from tidings.providers.smtp_settings import SmtpSettings
+from tidings.providers.smtp.open import Failure, open_connection, tls_context
+from tidings.providers.smtp.settings import SmtpSettings
 from tidings.settings import KEY_FILE, Settings
 
 app = typer.Typer()
@@ -216,8 +216,10 @@ async def mail(settings: Settings) -> list[Finding]:
 
 async def sms(settings: Settings) -> list[Finding]:
     """Text messages: the server has no carrier of its own for them."""
-    state: State = "ok" if settings.smtp_url.startswith("sandbox:") else "warning"
-    return [Finding("SMS", state, "sandbox: everything is kept, nothing is sent", "There is no SMS carrier in this version.")]
+    if settings.smtp_url.startswith("sandbox:"):
+        return [Finding("SMS", "ok", "sandbox: everything is kept, nothing is sent", "There is no SMS carrier in this version.")]
+    advice = "Text messages wait until their tenant has a provider for them; this version has only `sandbox` (POST /api/v1/providers)."
+    return [Finding("SMS", "warning", "there is no carrier for text messages", advice)]
 
 
 async def public_url(settings: Settings) -> list[Finding]:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from tidings.database.gate import Database, Tx
-from tidings.errors import Unavailable
 
 Item = TypeVar("Item")
 
@@ -29,13 +28,11 @@ class Batcher(Generic[Item]):
     async def _drain(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
-            write = asyncio.ensure_future(self._db.write(self._unit, [item for item, _ in batch]))
-            await asyncio.wait([write])
-            failure = Unavailable("The server is stopping.") if write.cancelled() else write.exception()
+            (result,) = await asyncio.gather(self._db.write(self._unit, [item for item, _ in batch]), return_exceptions=True)
             for _, future in batch:
                 if future.done():
                     continue
-                if failure is None:
-                    future.set_result(None)
+                if isinstance(result, BaseException):
+                    future.set_exception(result)
                 else:
-                    future.set_exception(failure)
+                    future.set_result(None)

@@ -15,15 +15,18 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=msgspec.Struct)
 
-Param = int | float | str | bytes | None | Sequence[Sequence[int | float | str | None]]
-"""What a statement may be given: a scalar, or the rows of a batch."""
+Param = int | float | str | bytes | None | Sequence[Sequence[int | float | str | None]] | Sequence[int] | Sequence[str]
+"""What a statement may be given: a scalar, the rows of a batch, or the members of a list."""
 
 
 class Tx(ABC):
-    """One transaction. SQL is literal text with `:name` placeholders; `:rows(id bigint, …)` is a batch (see `statements`).
+    """One transaction. SQL is literal text with `:name` placeholders; `:rows(id bigint, …)` is a batch, `IN :ids[bigint]` a list (see `statements`).
 
     Records are msgspec structs whose fields stand in the order of the selected columns.
     """
+
+    slot: int = 0
+    """A number that differs between connections that write at the same time, 0 where there is but one: what many add to is spread by it."""
 
     def __init__(self) -> None:
         self.notified: set[str] = set()
@@ -72,7 +75,8 @@ class Database(ABC):
     @abstractmethod
     async def write(self, unit: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the unit in one transaction and answers after its commit. Raises what the unit raises (and rolls back),
-        `Unavailable` when the database cannot take it now."""
+        `Unavailable` when the database cannot take it now.
+        """
 
     @abstractmethod
     async def read(self, unit: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -81,6 +85,10 @@ class Database(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Finishes what is under way and closes every connection."""
+
+    @abstractmethod
+    async def refresh(self) -> None:
+        """Keeps the store's picture of its tables near the truth while they grow fast; cheap when there is nothing to do."""
 
     @abstractmethod
     async def maintain(self, now: int) -> None:

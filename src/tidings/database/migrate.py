@@ -45,7 +45,7 @@ def migrate(url: str) -> list[str]:
         if url.startswith("sqlite:///"):
             return _migrate_sqlite(url.removeprefix("sqlite:///"))
         return _migrate_postgres(url)
-    except (sqlite3.OperationalError, psycopg.OperationalError) as error:
+    except (sqlite3.DatabaseError, psycopg.OperationalError) as error:
         raise Unavailable(f"Cannot migrate the database: {str(error).strip()}.") from error
 
 
@@ -64,7 +64,7 @@ def pending(url: str) -> list[str]:
             applied = _applied(connection)
         finally:
             connection.close()
-    except (sqlite3.OperationalError, psycopg.OperationalError) as error:
+    except (sqlite3.DatabaseError, psycopg.OperationalError) as error:
         raise Unavailable(f"Cannot reach the database: {str(error).strip()}.") from error
     return [name for version, name, _ in migrations(kind) if version not in applied]
 

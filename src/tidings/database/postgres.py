@@ -10,18 +10,22 @@ from typing import Any, Concatenate, LiteralString, cast
 import psycopg
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Identifier
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from tidings.database import statements
 from tidings.database.gate import Database, P, Param, R, Tx
-from tidings.errors import Unavailable
+from tidings.errors import Conflict, Unavailable
 
 CHANNEL = "tidings"
 MONTHS_AHEAD = 3
 TRIES = 4
 """How often a unit is run when the database asks for it to be run again (deadlock, serialization)."""
+
+_PLANNING = {"options": "-c plan_cache_mode=force_custom_plan"}
+"""A plan kept from when a table was empty would read it through once it is full; parsing is kept, planning is done anew."""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -32,6 +36,7 @@ class PostgresTx(Tx):
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection
+        self.slot = connection.info.backend_pid
 
     def _execute(self, sql: LiteralString, params: dict[str, Param]) -> psycopg.Cursor[tuple[Any, ...]]:
         statement = statements.for_postgres(sql)
@@ -85,7 +90,7 @@ class PostgresDatabase(Database):
             timeout=10,
             open=False,
             configure=_configure,
-            kwargs={"autocommit": True, "prepare_threshold": prepare},
+            kwargs={"autocommit": True, "prepare_threshold": prepare, **({} if self._pooled_outside else _PLANNING)},
         )
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="tidings-db")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,10 +102,15 @@ class PostgresDatabase(Database):
         """Connects. Raises `Unavailable` when the server cannot be reached."""
         self._loop = asyncio.get_running_loop()
         try:
-            await self._loop.run_in_executor(self._threads, lambda: self._pool.open(wait=True, timeout=10))
+            await self._loop.run_in_executor(self._threads, self._connect)
         except (PoolTimeout, psycopg.OperationalError) as error:
             await self.close()
-            raise Unavailable(f"Cannot reach PostgreSQL at {self.url}: {error}.") from error
+            raise Unavailable(f"Cannot reach PostgreSQL at {self.url}: {str(error).strip()}.") from error
+
+    def _connect(self) -> None:
+        # the pool would try for ten seconds; one plain attempt tells at once what is wrong
+        psycopg.connect(self._conninfo, connect_timeout=10).close()
+        self._pool.open(wait=True, timeout=10)
 
     def bell(self, channel: str) -> asyncio.Event:
         """As the gate says; the first one begins to hear what other processes commit."""
@@ -143,6 +153,19 @@ class PostgresDatabase(Database):
 
         return await self._in_thread(run)
 
+    async def refresh(self) -> None:
+        """ANALYZE for tables that have grown by half: autovacuum would come a minute later, and until then PostgreSQL takes a table for empty."""
+
+        def run() -> None:
+            with self._pool.connection() as connection:
+                rows = connection.execute(
+                    "SELECT relname FROM pg_stat_user_tables WHERE n_mod_since_analyze > 1000 + n_live_tup / 2"
+                ).fetchall()
+                for (name,) in rows:
+                    connection.execute(SQL("ANALYZE {}").format(Identifier(name)))
+
+        await self._in_thread(run)
+
     async def maintain(self, now: int) -> None:
         """Makes the partitions of the coming months."""
 
@@ -155,6 +178,8 @@ class PostgresDatabase(Database):
     async def _in_thread(self, work: Callable[[], R]) -> R:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except pg.UniqueViolation as error:
+            raise Conflict(f"There is one like this already ({error.diag.constraint_name}).") from error
         except (PoolTimeout, pg.OperationalError) as error:
             raise Unavailable(f"The database cannot take this now: {str(error).strip()}.") from error
 

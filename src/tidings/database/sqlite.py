@@ -12,7 +12,7 @@ import msgspec
 
 from tidings.database import statements
 from tidings.database.gate import Database, P, Param, R, Tx
-from tidings.errors import Unavailable
+from tidings.errors import Conflict, Unavailable
 
 GROUP = 256
 """How many waiting units share one commit at most."""
@@ -29,7 +29,7 @@ class SqliteTx(Tx):
 
     def _execute(self, sql: LiteralString, params: dict[str, Param]) -> sqlite3.Cursor:
         statement = statements.for_sqlite(sql)
-        for name in statement.batches:
+        for name in (*statement.batches, *statement.lists):
             params[name] = _encode(params[name]).decode()
         return self._connection.execute(statement.text, params)
 
@@ -57,6 +57,8 @@ def connect(path: str, *, readonly: bool = False) -> sqlite3.Connection:
 
 
 class _Unit:
+    """A unit that waits for its commit. `result` is (what it answered,), or what it raised."""
+
     __slots__ = ("args", "future", "kwargs", "loop", "notified", "result", "unit")
 
     def __init__(self, unit: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -64,7 +66,7 @@ class _Unit:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.notified: set[str] = set()
-        self.result: Any = None
+        self.result: tuple[Any] | BaseException = (None,)
 
 
 class SqliteDatabase(Database):
@@ -109,10 +111,13 @@ class SqliteDatabase(Database):
                     return unit(SqliteTx(connection), *args, **kwargs)
                 finally:
                     connection.execute("ROLLBACK")
-            except sqlite3.OperationalError as error:
-                raise _unavailable(error) from error
+            except sqlite3.Error as error:
+                raise _said(error) from error
 
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+    async def refresh(self) -> None:
+        """SQLite goes by its indexes without knowing how many rows there are."""
 
     async def maintain(self, now: int) -> None:
         """Lets SQLite look after its statistics."""
@@ -157,7 +162,7 @@ class SqliteDatabase(Database):
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            broken = _unavailable(error)
+            broken = _said(error)
             for waiting in group:
                 waiting.result = broken
                 waiting.notified = set()
@@ -171,11 +176,11 @@ class SqliteDatabase(Database):
         try:
             waiting.result = (waiting.unit(tx, *waiting.args, **waiting.kwargs),)
             waiting.notified = tx.notified
-        except BaseException as error:  # noqa: BLE001 - not swallowed: handed to whoever awaits the unit, and its work is undone
+        except BaseException as error:
             if not connection.in_transaction:
                 # a full disk or an I/O error makes SQLite give up the whole transaction: nothing of the group is stored
                 raise sqlite3.OperationalError(str(error)) from error
-            waiting.result = _unavailable(error) if isinstance(error, sqlite3.OperationalError) else error
+            waiting.result = _said(error)
             connection.execute("ROLLBACK" if alone else "ROLLBACK TO unit")
         if not alone:
             connection.execute("RELEASE unit")
@@ -202,9 +207,16 @@ class SqliteDatabase(Database):
         self.ring(channels)
 
 
-def _unavailable(error: BaseException) -> Unavailable | sqlite3.Error:
-    """What the outside did to us (lock, full disk, I/O) is Unavailable; a wrong statement stays the bug it is."""
+def _said(error: BaseException) -> BaseException:
+    """What the outside did to us (lock, full disk, I/O, a file that is no database) is Unavailable, a name taken meanwhile is a Conflict;
+    a wrong statement stays the bug it is.
+    """
     text = str(error)
-    if any(sign in text for sign in ("locked", "full", "disk I/O", "readonly", "unable to open", "busy")):
+    if isinstance(error, sqlite3.IntegrityError) and text.startswith("UNIQUE"):
+        return Conflict(f"There is one like this already ({text.rpartition(': ')[2]}).")
+    if isinstance(error, sqlite3.DatabaseError) and any(sign in text for sign in _OUTSIDE):
         return Unavailable(f"The database cannot take this now: {text}.")
-    return error if isinstance(error, sqlite3.Error) else Unavailable(text)
+    return error
+
+
+_OUTSIDE = ("locked", "full", "disk I/O", "readonly", "unable to open", "busy", "not a database", "malformed")

@@ -1,22 +1,26 @@
 """Turning one SQL text into each database's spelling. The text is literal by type, so the answers are kept for good.
 
-Two things differ: placeholders (`:name`) and batches. `:rows(id bigint, reason text)` stands for a table made of a list of
-tuples: arrays through `unnest` on PostgreSQL, `json_each` on SQLite. `SKIP LOCKED` goes away where there is one writer.
+Placeholders (`:name`) differ, and batches. `:rows(id bigint, reason text)` stands for a table made of a list of tuples: arrays
+through `unnest` on PostgreSQL, `json_each` on SQLite. `IN :ids[bigint]` asks whether a value is in a list: `= ANY(array)`, which
+PostgreSQL answers by the index whatever it believes of the table, or `json_each` again. `SKIP LOCKED` goes away where there is one writer.
 """
 
 import re
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 _PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)(\([^()]*\))?")
+_MEMBER = re.compile(r"\bIN :([a-z_][a-z0-9_]*)\[(\w+)\]")
+_MEMBER_SPELLED = re.compile(r"\bIN %\(([a-z_][a-z0-9_]*)\)s\[(\w+)\]")
 _LOCK_CLAUSE = re.compile(r"\s+FOR (?:UPDATE|SHARE)(?: OF \w+)?(?: SKIP LOCKED)?")
 
 
 class Statement(NamedTuple):
-    """`text` in the database's own spelling; `batches` maps a batch parameter to its number of columns."""
+    """`text` in the database's own spelling; `batches` maps a batch parameter to its number of columns, `lists` names those of `IN`."""
 
     text: str
     batches: dict[str, int]
+    lists: tuple[str, ...]
 
 
 def _columns(declared: str) -> list[tuple[str, str]]:
@@ -27,7 +31,7 @@ def _columns(declared: str) -> list[tuple[str, str]]:
     return columns
 
 
-@lru_cache(maxsize=None)
+@cache
 def for_sqlite(sql: str) -> Statement:
     """The statement as sqlite3 takes it; a batch parameter is one JSON array of arrays."""
     batches: dict[str, int] = {}
@@ -41,10 +45,12 @@ def for_sqlite(sql: str) -> Statement:
         fields = ", ".join(f"value ->> {index} AS {column}" for index, (column, _) in enumerate(columns))
         return f"(SELECT {fields} FROM json_each(:{name}))"
 
-    return Statement(_PLACEHOLDER.sub(placeholder, _LOCK_CLAUSE.sub("", sql)), batches)
+    lists = tuple(name for name, _ in _MEMBER.findall(sql))
+    text = _MEMBER.sub(r"IN (SELECT value FROM json_each(:\1))", _LOCK_CLAUSE.sub("", sql))
+    return Statement(_PLACEHOLDER.sub(placeholder, text), batches, lists)
 
 
-@lru_cache(maxsize=None)
+@cache
 def for_postgres(sql: str) -> Statement:
     """The statement as psycopg takes it; a batch parameter becomes one array per column, named `<name>_<index>`."""
     batches: dict[str, int] = {}
@@ -59,4 +65,6 @@ def for_postgres(sql: str) -> Statement:
         names = ", ".join(column for column, _ in columns)
         return f"(SELECT * FROM unnest({arrays}) AS batch({names}))"
 
-    return Statement(_PLACEHOLDER.sub(placeholder, sql.replace("%", "%%")), batches)
+    lists = tuple(name for name, _ in _MEMBER.findall(sql))
+    text = _PLACEHOLDER.sub(placeholder, sql.replace("%", "%%"))
+    return Statement(_MEMBER_SPELLED.sub(r"= ANY(%(\1)s::\2[])", text), batches, lists)

@@ -1,26 +1,20 @@
-"""The walk of due messages: claim → compose → send → settle, in batches, several under way at once. What each step means lives in its room."""
+"""The walk of due messages, its first half: whose turn it is, how much to claim, and when to stop. A claimed batch is a `flight`."""
 
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Protocol
 
-import msgspec
 import structlog
 
 from tidings import clock
 from tidings.clock import Clock
 from tidings.database import Database, Tx
-from tidings.delivery import retry
+from tidings.delivery.flight import Flight, Registry, Taken, Tools
 from tidings.delivery.limits import Line
-from tidings.domain import carriers, communications, enrollments, templates, tenants
-from tidings.domain.carriers import Carrier
-from tidings.domain.communications import Due, Queue, Settled
+from tidings.domain import carriers, communications, templates, tenants
+from tidings.domain.communications import Queue
 from tidings.domain.templates import Content
-from tidings.errors import Invalid, NotFound, Unavailable
-from tidings.message.outgoing import Outcome, Sealed, deferred, refused, unknown
-from tidings.providers.base import Provider
+from tidings.errors import Unavailable
 from tidings.rendering.compose import Composer
 
 BATCH = 500
@@ -29,35 +23,19 @@ RENEWALS = 4
 """How often what is being sent is renewed within a lease: it outlives three missed renewals."""
 POLL = 0.5
 """Seconds until the queues are looked at unasked: a scheduled message is no later than this."""
-FLUSH = 0.25
-"""Seconds after which outcomes are settled though the batch goes on."""
 GRACE = 20.0
 """Seconds that a stopping worker gives its provider to finish."""
 
 log = structlog.get_logger("dispatch")
 
 
-class Registry(Protocol):
-    """Where the provider of a carrier is had (see `providers.registry`)."""
-
-    async def get(self, carrier: Carrier) -> Provider: ...
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """A claimed batch of one tenant: what carries it, the messages, and the contents not seen before."""
-
-    carrier: Carrier
-    hold_unknown: bool
-    dues: list[Due]
-    contents: list[Content]
-
-
 class Dispatcher:
     """Sends what is due. One for each process; any number of processes."""
 
     def __init__(self, db: Database, composer: Composer, registry: Registry, now: Clock, lease: int = LEASE) -> None:
-        self._lease = lease
-        self._db, self._composer, self._registry, self._now = db, composer, registry, now
+        self._db, self._now, self._lease = db, now, lease
+        self._cut = asyncio.Event()
+        self._tools = Tools(db, composer, registry, now, self._cut)
         self._lines: dict[tuple[int, str, int], Line] = {}
         self._served: dict[tuple[int, str, int], int] = {}
         self._turn = 0
@@ -65,7 +43,6 @@ class Dispatcher:
         self._leases: dict[int, int] = {}
         self._flights: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
-        self._cut = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Dispatches until `stop`, then finishes what is under way; what a provider does not finish in time is settled as unknown."""
@@ -125,7 +102,7 @@ class Dispatcher:
         contents = {due.content_id: self._contents[due.content_id] for due in taken.dues if due.content_id in self._contents}
         while len(self._contents) > 512:
             self._contents.popitem(last=False)
-        flight = asyncio.create_task(_Flight(self, queue, taken, contents, lease).fly())
+        flight = asyncio.create_task(Flight(self._tools, queue.tenant_id, taken, contents, lease).fly())
         self._flights.add(flight)
 
         def landed(task: asyncio.Task[None]) -> None:
@@ -157,114 +134,6 @@ class Dispatcher:
         self._cut.set()
         if self._flights:
             await asyncio.wait(self._flights)
-
-
-class _Flight:
-    """One batch on its way."""
-
-    def __init__(self, house: Dispatcher, queue: Queue, taken: Taken, contents: dict[int, Content], lease: int) -> None:
-        self._db, self._now, self._composer, self._registry = house._db, house._now, house._composer, house._registry
-        self._cut = house._cut
-        self._queue, self._taken, self._contents, self._lease = queue, taken, contents, lease
-        self._open = {due.id: due for due in taken.dues}
-        self._done: list[Settled] = []
-        self._paused: Outcome | None = None
-
-    async def fly(self) -> None:
-        """Compose, send, settle: every message of the batch ends with an outcome or, at a crash, with its lease."""
-        sealed = await self._compose()
-        sending = asyncio.create_task(self._send(sealed))
-        cut = asyncio.create_task(self._cut.wait())
-        try:
-            while not sending.done():
-                await asyncio.wait({sending, cut}, timeout=FLUSH, return_when=asyncio.FIRST_COMPLETED)
-                if self._cut.is_set():
-                    sending.cancel()
-                    await asyncio.wait({sending})
-                await self._settle()
-        finally:
-            cut.cancel()
-        self._close(sending)
-        await self._settle()
-
-    async def _compose(self) -> list[Sealed]:
-        sealed: list[Sealed] = []
-        for index, due in enumerate(self._taken.dues):
-            if index % 25 == 24:
-                await asyncio.sleep(0)  # requests of the same process get their turn
-            if due.suppressed:
-                self._settle_as(Settled(due.id, "suppressed", error=f"{due.address} must not be written to: {due.suppressed}"))
-                continue
-            content = self._contents.get(due.content_id)
-            try:
-                if content is None:
-                    raise NotFound("Its content is gone.")
-                sealed.append(self._composer.compose(due, content, now=self._now()))
-            except (Invalid, NotFound) as error:
-                self.report(due.id, refused(error.message))
-            except Exception as error:  # one message must not stop a batch
-                log.exception("compose failed", tenant=due.tenant_id, communication=due.id)
-                self.report(due.id, refused(f"Could not be composed: {error}"))
-        return sealed
-
-    async def _send(self, sealed: list[Sealed]) -> None:
-        if not sealed:
-            return
-        carrier = self._taken.carrier
-        provider = await self._registry.get(carrier)
-        await provider.send(sealed, self.report)
-
-    def report(self, communication_id: int, outcome: Outcome) -> None:
-        """Takes a message's outcome; the first word counts."""
-        due = self._open.get(communication_id)
-        if due is None:
-            return
-        if outcome.kind == "paused":
-            self._paused = outcome
-        self._settle_as(retry.settled(due, outcome, hold_unknown=self._taken.hold_unknown, now=self._now()))
-
-    def _settle_as(self, settled: Settled) -> None:
-        del self._open[settled.id]
-        self._done.append(settled)
-
-    def _close(self, sending: asyncio.Task[None]) -> None:
-        """Gives an outcome to whatever the provider left without one."""
-        if sending.cancelled():
-            left: Callable[[], Outcome] = lambda: unknown("The worker was stopped while this was being sent; it may have gone out.")  # noqa: E731
-        elif (error := sending.exception()) is not None:
-            log.error("provider failed", provider=self._taken.carrier.kind, error=repr(error), exc_info=error)
-            left = lambda: unknown(f"The provider failed: {error}")  # noqa: E731
-        else:
-            left = lambda: deferred("The provider gave no answer.")  # noqa: E731
-        for communication_id in list(self._open):
-            self.report(communication_id, left())
-
-    async def _settle(self) -> None:
-        """Writes what is known so far. A database that cannot take it now is asked again: the lease is renewed meanwhile."""
-        outcomes, self._done = self._done, []
-        if not outcomes:
-            return
-        wait = 0.1
-        while True:
-            try:
-                await self._db.write(self._write, outcomes, now=self._now())
-                return
-            except Unavailable as error:
-                if self._cut.is_set() and wait > 1.0:
-                    log.error("outcomes not written; their leases decide", count=len(outcomes), reason=error.message)
-                    return
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 5.0)
-
-    def _write(self, tx: Tx, outcomes: list[Settled], *, now: int) -> None:
-        tenant_id, carrier = self._queue.tenant_id, self._taken.carrier
-        result = communications.settle(tx, tenant_id, self._lease, outcomes, provider=carrier.kind, now=now)
-        enrollments.complete(tx, tenant_id, result.ending, now=now)
-        if self._paused is not None:
-            until = now + (self._paused.retry_after or retry.PAUSE)
-            carriers.pause(tx, tenant_id, carrier.id, self._paused.reason, until=until, now=now)
-        elif carrier.paused_at is not None and any(outcome.state == "sent" for outcome in outcomes):
-            carriers.resume(tx, tenant_id, carrier.id)
 
 
 def _key(queue: Queue) -> tuple[int, str, int]:

@@ -48,6 +48,15 @@ class Report(msgspec.Struct, frozen=True):
 Watch = Callable[[Report], None]
 
 
+def under_way(data_folder: Path, job_id: int) -> bool:
+    """Whether a process of this machine is at this import right now."""
+    path = contacts.rejects_file(data_folder, job_id)
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return not _lock(file)
+
+
 class _Batch(msgspec.Struct, frozen=True):
     """`rows` to store; `cursor` is where the file and its rejects stand behind them, its counts of created and updated not yet."""
 
@@ -209,10 +218,8 @@ class _Rejects:
 def _rejects(path: Path, header: list[str], size: int) -> Generator[_Rejects]:
     """The file at `size` bytes, ours alone while we write: the kernel lets go of the lock of a killed process at once."""
     with path.open("r+b" if path.exists() else "w+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Conflict("Another process is at this import.") from error
+        if not _lock(file):
+            raise Conflict("Another process is at this import.")
         file.truncate(size)
         file.seek(size)
         rejects = _Rejects(file)
@@ -220,6 +227,14 @@ def _rejects(path: Path, header: list[str], size: int) -> Generator[_Rejects]:
             rejects.heading(header)
             rejects.settle()
         yield rejects
+
+
+def _lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _shown(cells: list[str]) -> list[str]:

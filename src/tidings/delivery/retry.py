@@ -4,8 +4,18 @@ from tidings import clock
 from tidings.domain.communications import Due, Settled
 from tidings.message.outgoing import Outcome
 
-DELAYS = (clock.MINUTE, 5 * clock.MINUTE, 15 * clock.MINUTE, clock.HOUR, 2 * clock.HOUR, 4 * clock.HOUR, 8 * clock.HOUR, 8 * clock.HOUR, 16 * clock.HOUR)
-"""How long to wait after the first, second, … attempt: about two days in all, as RFC 5321 4.5.4.1 has mailers do (4–5 days is its most)."""
+DELAYS = (
+    clock.MINUTE,
+    5 * clock.MINUTE,
+    15 * clock.MINUTE,
+    clock.HOUR,
+    2 * clock.HOUR,
+    4 * clock.HOUR,
+    8 * clock.HOUR,
+    8 * clock.HOUR,
+    16 * clock.HOUR,
+)
+"""How long to wait after the first, second, … attempt: about two days in all, as RFC 5321 4.5.4.1 has mailers do (four to five days are its most)."""
 
 PAUSE = 15 * clock.SECOND
 """How long a provider that cannot work is left alone when it does not say so itself."""
@@ -17,7 +27,12 @@ def settled(due: Due, outcome: Outcome, *, hold_unknown: bool, now: int) -> Sett
     match outcome.kind:
         case "accepted":
             lost = "; ".join(f"{address}: {why}" for address, why in outcome.rejected)
-            return Settled(due.id, "sent", error=f"Refused for some recipients: {lost}" if lost else None, provider_message_id=outcome.provider_id or None)
+            return Settled(
+                due.id,
+                "sent",
+                error=f"Refused for some recipients: {lost}" if lost else None,
+                provider_message_id=outcome.provider_id or None,
+            )
         case "refused":
             return Settled(due.id, "failed", error=reason, error_code=outcome.code or None)
         case "paused":

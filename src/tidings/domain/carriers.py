@@ -107,6 +107,8 @@ def update(tx: Tx, tenant_id: int, carrier_id: int, *, name: str, settings: str 
 
 def choose(tx: Tx, tenant_id: int, carrier_id: int, *, now: int) -> Carrier:
     """From now on this one carries its channel. Choosing the chosen one changes nothing. Raises NotFound."""
+    # of two who choose at once the second waits here, and sees what the first has chosen
+    tx.rows("SELECT id FROM providers WHERE tenant_id = :tenant_id ORDER BY id FOR UPDATE", tenant_id=tenant_id)
     carrier = get(tx, tenant_id, carrier_id)
     if carrier.chosen_at is not None:
         return carrier

@@ -1,6 +1,5 @@
 """Exact counts, written in the transaction of what they count and spread over slots so that workers do not wait for each other."""
 
-import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ from tidings import clock
 from tidings.database import Tx
 
 SLOTS = 8
-_SLOT = os.getpid() % SLOTS
 
 
 class Bucket(NamedTuple):
@@ -70,7 +68,7 @@ def hour_of(instant: int) -> int:
 
 def fold(tx: Tx, tally: Tally) -> None:
     """Adds the tally to the counters."""
-    rows = [(*bucket, _SLOT, *msgspec.structs.astuple(counts)) for bucket, counts in tally.items()]
+    rows = [(*bucket, tx.slot % SLOTS, *msgspec.structs.astuple(counts)) for bucket, counts in tally.items()]
     if not rows:
         return
     tx.run(

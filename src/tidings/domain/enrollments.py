@@ -66,7 +66,9 @@ def page(
     else:
         counts = counters.totals(tx, tenant_id, campaign_id=campaign_id)
         total = counts.enrolled if completed is None else counts.completed if completed else counts.enrolled - counts.completed
-    rows = tx.all(Enrollment, _ENROLLMENT + where + " ORDER BY id DESC LIMIT :limit OFFSET :offset", limit=limit, offset=(page - 1) * limit, **params)
+    rows = tx.all(
+        Enrollment, _ENROLLMENT + where + " ORDER BY id DESC LIMIT :limit OFFSET :offset", limit=limit, offset=(page - 1) * limit, **params
+    )
     return Page(rows, total)
 
 
@@ -90,15 +92,16 @@ def _open_campaign(tx: Tx, tenant_id: int, campaign_id: int) -> tuple[int, int]:
 
 def enroll(tx: Tx, tenant_id: int, campaign_id: int, contact_id: int, *, now: int) -> Enrollment:
     """Starts a contact on a campaign. Raises NotFound naming which is unknown, Invalid when the campaign takes nobody or the
-    contact is on its way through it or has been within the re-enrollment window."""
+    contact is on its way through it or has been within the re-enrollment window.
+    """
     window, delay = _open_campaign(tx, tenant_id, campaign_id)
     if tx.value("SELECT 1 FROM contacts WHERE tenant_id = :tenant_id AND id = :id", tenant_id=tenant_id, id=contact_id) is None:
         raise NotFound("Contact not found")
     row = tx.row(
         "INSERT INTO enrollments (tenant_id, campaign_id, contact_id, due_at, enrolled_at, created_at, updated_at)"
         " SELECT :tenant_id, :campaign_id, :contact_id, :due_at, :now, :now, :now WHERE NOT EXISTS (SELECT 1 FROM enrollments e"
-        " WHERE e.tenant_id = :tenant_id AND e.contact_id = :contact_id AND e.campaign_id = :campaign_id AND (e.completed_at IS NULL OR e.enrolled_at > :since))"
-        " ON CONFLICT DO NOTHING RETURNING id",
+        " WHERE e.tenant_id = :tenant_id AND e.contact_id = :contact_id AND e.campaign_id = :campaign_id"
+        " AND (e.completed_at IS NULL OR e.enrolled_at > :since)) ON CONFLICT DO NOTHING RETURNING id",
         tenant_id=tenant_id,
         campaign_id=campaign_id,
         contact_id=contact_id,
@@ -132,10 +135,10 @@ def enroll_some(
     """
     window, delay = _open_campaign(tx, tenant_id, campaign_id)
     source: LiteralString
-    params: dict[str, int | list[tuple[int]]] = {"tenant_id": tenant_id, "after": after, "limit": limit}
+    params: dict[str, int | list[int]] = {"tenant_id": tenant_id, "after": after, "limit": limit}
     if contact_ids is not None:
-        source = "SELECT id FROM contacts WHERE tenant_id = :tenant_id AND id IN (SELECT id FROM :ids(id bigint) b) AND id > :after"
-        params["ids"] = [(contact_id,) for contact_id in contact_ids]
+        source = "SELECT id FROM contacts WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND id > :after"
+        params["ids"] = contact_ids
     elif list_id is not None:
         source = "SELECT contact_id AS id FROM list_members WHERE tenant_id = :tenant_id AND list_id = :list_id AND contact_id > :after"
         params["list_id"] = list_id
@@ -274,7 +277,9 @@ def _address(walker: _Walker, channel: str) -> tuple[str, str | None, str]:
     return address, None, "pending"
 
 
-def _make(tx: Tx, tenant_id: int, campaign_id: int, following: list[_Step], group: list[_Walker], *, tracking: tuple[int, int], now: int) -> None:
+def _make(
+    tx: Tx, tenant_id: int, campaign_id: int, following: list[_Step], group: list[_Walker], *, tracking: tuple[int, int], now: int
+) -> None:
     """The communications of one step for everybody who stands before it."""
     step = following[0]
     rows = [(walker.id, walker.contact_id, *_address(walker, step.channel)) for walker in group]
@@ -306,7 +311,9 @@ def _make(tx: Tx, tenant_id: int, campaign_id: int, following: list[_Step], grou
     tally.at(bucket).accepted += len(made)
     for communication_id, contact_id, state, error, _ in made:
         if state != "pending":
-            subject = events.Subject(tenant_id, communication_id, contact_id, campaign_id, step.id, step.template_id, step.channel, "CAMPAIGN", now)
+            subject = events.Subject(
+                tenant_id, communication_id, contact_id, campaign_id, step.id, step.template_id, step.channel, "CAMPAIGN", now
+            )
             failures.append(events.Event(subject, "failed", now, detail=error))
     events.append(tx, failures, tally)
     if step.last:
@@ -317,12 +324,12 @@ def _make(tx: Tx, tenant_id: int, campaign_id: int, following: list[_Step], grou
 def _set_next(tx: Tx, tenant_id: int, group: list[_Walker], *, position: int, due_at: int | None, now: int) -> None:
     tx.run(
         "UPDATE enrollments SET position = :position, due_at = :due_at, updated_at = :now WHERE tenant_id = :tenant_id"
-        " AND id IN (SELECT id FROM :ids(id bigint) b)",
+        " AND id IN :ids[bigint]",
         tenant_id=tenant_id,
         position=position,
         due_at=due_at,
         now=now,
-        ids=[(walker.id,) for walker in group],
+        ids=[walker.id for walker in group],
     )
 
 
@@ -332,11 +339,11 @@ def complete(tx: Tx, tenant_id: int, enrollment_ids: list[int], *, now: int) -> 
         return 0
     rows = tx.rows(
         "UPDATE enrollments SET completed_at = :now, updated_at = :now WHERE tenant_id = :tenant_id AND completed_at IS NULL AND due_at IS NULL"
-        " AND id IN (SELECT id FROM :ids(id bigint) b) AND NOT EXISTS (SELECT 1 FROM communications c WHERE c.tenant_id = :tenant_id"
+        " AND id IN :ids[bigint] AND NOT EXISTS (SELECT 1 FROM communications c WHERE c.tenant_id = :tenant_id"
         " AND c.enrollment_id = enrollments.id AND c.state IN ('pending', 'in_process', 'unknown')) RETURNING campaign_id, enrolled_at",
         tenant_id=tenant_id,
         now=now,
-        ids=[(enrollment_id,) for enrollment_id in enrollment_ids],
+        ids=enrollment_ids,
     )
     tally = Tally()
     for campaign_id, enrolled_at in rows:
@@ -364,7 +371,8 @@ def stop(tx: Tx, tenant_id: int, enrollment_id: int, by: LiteralString, *, now: 
 
 def delete(tx: Tx, tenant_id: int, enrollment_id: int, *, now: int) -> int:
     """Removes an enrollment and cancels what is pending for it. Answers how many of its messages are being sent at this moment:
-    whoever must be sure that nothing goes out afterwards waits until `communications.in_process` says 0. Raises NotFound."""
+    whoever must be sure that nothing goes out afterwards waits until `communications.in_process` says 0. Raises NotFound.
+    """
     row = tx.row(
         "DELETE FROM enrollments WHERE tenant_id = :tenant_id AND id = :id RETURNING campaign_id, enrolled_at, completed_at",
         tenant_id=tenant_id,

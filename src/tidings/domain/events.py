@@ -8,7 +8,9 @@ from tidings.database import Tx
 from tidings.domain import counters
 from tidings.domain.counters import Bucket, Tally
 
-Kind = Literal["sent", "delivered", "opened", "clicked", "bounced", "failed", "complained", "unsubscribed", "replied", "unknown", "canceled"]
+Kind = Literal[
+    "sent", "delivered", "opened", "clicked", "bounced", "failed", "complained", "unsubscribed", "replied", "unknown", "canceled"
+]
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):

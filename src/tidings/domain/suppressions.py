@@ -34,7 +34,7 @@ def spelt(channel: str, address: str) -> str:
     return address.lower() if channel == "email" else address
 
 
-def add(  # noqa: PLR0913 - the row
+def add(
     tx: Tx,
     tenant_id: int,
     channel: str,
@@ -91,7 +91,7 @@ def matching(tx: Tx, tenant_id: int, channel: str, addresses: Iterable[str]) -> 
     return dict(found)
 
 
-def page(  # noqa: PLR0913 - each filter by its name
+def page(
     tx: Tx,
     tenant_id: int,
     *,

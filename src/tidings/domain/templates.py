@@ -253,7 +253,7 @@ def archive(tx: Tx, tenant_id: int, template_id: int, *, now: int) -> None:
         raise NotFound("Template not found")
 
 
-def _keep(tx: Tx, tenant_id: int, template_id: int, version: int, content_id: int, created_by: str, now: int) -> None:  # noqa: PLR0913 - a row
+def _keep(tx: Tx, tenant_id: int, template_id: int, version: int, content_id: int, created_by: str, now: int) -> None:
     tx.run(
         "INSERT INTO template_versions (tenant_id, template_id, version, content_id, created_by, created_at)"
         " VALUES (:tenant_id, :template_id, :version, :content_id, :created_by, :now)",

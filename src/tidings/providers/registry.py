@@ -14,7 +14,7 @@ from tidings.message.outgoing import Sealed, paused
 from tidings.providers.base import Channel, Provider, Report
 from tidings.providers.sandbox import Sandbox
 from tidings.providers.smtp import Smtp
-from tidings.providers.smtp_settings import SmtpSettings, Tls
+from tidings.providers.smtp.settings import SmtpSettings, Tls
 from tidings.signing import Vault
 
 _USUAL_PORT: dict[Tls, int] = {"tls": 465, "starttls": 587}

@@ -266,7 +266,9 @@ def _recipients(due: Due) -> tuple[bytes, tuple[str, ...]]:
         name: [address.parse(text, name) for text in texts] for name, texts in (("to", listed.to), ("cc", listed.cc), ("bcc", listed.bcc))
     }
     skipped = frozenset(listed.skip)
-    envelope = tuple(dict.fromkeys(box.email for name in ("to", "cc", "bcc") for box in boxes[name] if address.key(box.email) not in skipped))
+    envelope = tuple(
+        dict.fromkeys(box.email for name in ("to", "cc", "bcc") for box in boxes[name] if address.key(box.email) not in skipped)
+    )
     if not envelope:
         raise ComposeError("There are no recipients")
     # RFC 5322 wants no empty To; a mail that has only blind recipients says so in the customary way.

@@ -87,9 +87,7 @@ async def test_a_pause_is_shown_with_its_reason_and_ended_by_resume_or_new_setti
     path, carrier_id = f"{PATH}/{provider['id']}", ids.parse("provider", provider["id"])
     assert carrier_id
     for end in (lambda: api.client.post(f"{path}/resume"), lambda: api.client.patch(path, json={"settings": {"password": "right"}})):
-        await api.db.write(
-            carriers.pause, api.tenant.id, carrier_id, "535 5.7.8 authentication failed", until=api.at + 300_000, now=api.at
-        )
+        await api.db.write(carriers.pause, api.tenant.id, carrier_id, "535 5.7.8 authentication failed", until=api.at + 300_000, now=api.at)
         assert (await api.client.get(path)).json()["paused"] == {
             "at": "2025-06-18T12:00:00Z", "until": "2025-06-18T12:05:00Z", "reason": "535 5.7.8 authentication failed",
         }  # fmt: skip

@@ -6,6 +6,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tidings import ids
+from tidings.api.native import jobs
+from tidings.api.native.jobs import JobAnswer
 from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, accepted, created, instant, instant_or_none, listing, ok
 from tidings.database import Tx
 from tidings.domain import campaigns, durations, enrollments, lists
@@ -77,15 +79,6 @@ class Crowd(msgspec.Struct, forbid_unknown_fields=True):
     named_list: str | None = msgspec.field(name="list", default=None)
     contact_ids: list[str] | None = None
     all: bool = False
-
-
-class JobAnswer(msgspec.Struct):
-    """Work that has been taken on; ask for it under /api/v1/jobs."""
-
-    id: str
-    state: str
-    done: int
-    total: int
 
 
 async def create(call: Call) -> Reply:
@@ -186,7 +179,7 @@ async def enroll(call: Call) -> Reply:
         return campaigns.enroll_later(tx, call.tenant_id, campaign_id, list_id=chosen, contact_ids=contact_ids, now=call.now)
 
     job = await call.db.write(write)
-    return accepted(JobAnswer(ids.spell("job", job.id), job.state, job.done, job.total))
+    return accepted(jobs.shown(job))
 
 
 def _named(crowd: Crowd) -> tuple[int | None, list[int] | None]:

@@ -15,7 +15,7 @@ from tidings.domain.contacts import Contact
 from tidings.domain.templates import Content, Revision, Template, Version
 from tidings.errors import Invalid, NotFound
 from tidings.rendering import template
-from tidings.rendering.compose import Composer
+from tidings.rendering.compose import ComposeError, Composer
 from tidings.rendering.context import FIELDS
 
 NAME_LIMIT = 200
@@ -185,7 +185,10 @@ def _person(contact: Contact) -> dict[str, Any]:
 def _rendered(composer: Composer, content: Content, person: dict[str, Any], asked: Asked) -> PreviewAnswer:
     if asked.strict:
         template.check_strict(content, {*asked.variables, *person.get("attributes", {})})
-    made = composer.preview(content, person, asked.variables)
+    try:
+        made = composer.preview(content, person, asked.variables)
+    except ComposeError as error:
+        raise Invalid(error.message, {"body": [error.message]}) from error
     segments = None if made.segments is None else SegmentsAnswer(made.segments.encoding, made.segments.units, made.segments.count)
     return PreviewAnswer(made.subject, made.html, made.text, segments)
 

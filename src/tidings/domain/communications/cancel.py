@@ -38,7 +38,9 @@ def cancel_of_contact(tx: Tx, tenant_id: int, contact_id: int, *, now: int) -> i
 
 def cancel_of_campaign(tx: Tx, tenant_id: int, campaign_id: int, *, now: int) -> int:
     """Cancels whatever is pending in a campaign; answers how many of its messages are being sent at this moment."""
-    return _cancel(tx, " AND due_at IS NOT NULL AND lane = 1 AND campaign_id = :campaign_id", tenant_id=tenant_id, campaign_id=campaign_id, now=now)
+    return _cancel(
+        tx, " AND due_at IS NOT NULL AND lane = 1 AND campaign_id = :campaign_id", tenant_id=tenant_id, campaign_id=campaign_id, now=now
+    )
 
 
 def in_process(tx: Tx, tenant_id: int, enrollment_id: int) -> int:

@@ -24,8 +24,8 @@ def queues(tx: Tx) -> list[Queue]:
     while True:
         following = tx.one(
             Queue,
-            "SELECT tenant_id, channel, lane, due_at FROM communications WHERE due_at IS NOT NULL AND (tenant_id, channel, lane) > (:tenant_id, :channel, :lane)"
-            " ORDER BY tenant_id, channel, lane, due_at LIMIT 1",
+            "SELECT tenant_id, channel, lane, due_at FROM communications WHERE due_at IS NOT NULL"
+            " AND (tenant_id, channel, lane) > (:tenant_id, :channel, :lane) ORDER BY tenant_id, channel, lane, due_at LIMIT 1",
             tenant_id=last.tenant_id,
             channel=last.channel,
             lane=last.lane,
@@ -41,24 +41,29 @@ def claim(tx: Tx, queue: Queue, *, lease: int, until: int, now: int, limit: int)
 
     The claim changes no indexed column; what somebody else is claiming is passed over.
     """
-    claimed = tx.rows(
-        "WITH picked AS MATERIALIZED (SELECT id FROM communications WHERE tenant_id = :tenant_id AND channel = :channel AND lane = :lane"
-        " AND due_at IS NOT NULL AND due_at <= :now AND state <> 'in_process' ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED)"
-        " UPDATE communications SET state = 'in_process', lease = :lease, lease_until = :until, attempts = attempts + 1"
-        " WHERE tenant_id = :tenant_id AND id IN (SELECT id FROM picked) RETURNING id",
+    dues = tx.all(
+        Due,
+        DUE + " AND c.channel = :channel AND c.lane = :lane AND c.due_at IS NOT NULL AND c.due_at <= :now AND c.state <> 'in_process'"
+        # one that was being sent while its campaign was paused and is to be tried again waits here for the campaign
+        " AND (c.campaign_id IS NULL OR k.state = 'active')"
+        " ORDER BY c.due_at, c.id LIMIT :limit FOR UPDATE OF c SKIP LOCKED",
         tenant_id=queue.tenant_id,
         channel=queue.channel,
         lane=queue.lane,
-        lease=lease,
-        until=until,
+        claiming=1,
         now=now,
         limit=limit,
     )
-    if not claimed:
-        return []
-    return tx.all(
-        Due, DUE + " AND c.id IN (SELECT id FROM :claimed(id bigint) b) ORDER BY c.due_at, c.id", tenant_id=queue.tenant_id, claimed=claimed
-    )
+    if dues:
+        tx.run(
+            "UPDATE communications SET state = 'in_process', lease = :lease, lease_until = :until, attempts = attempts + 1"
+            " WHERE tenant_id = :tenant_id AND id IN :ids[bigint]",
+            tenant_id=queue.tenant_id,
+            lease=lease,
+            until=until,
+            ids=[due.id for due in dues],
+        )
+    return dues
 
 
 def waiting(tx: Tx, tenant_id: int, channel: str, *, most: int) -> int:
@@ -77,10 +82,10 @@ def renew(tx: Tx, tenant_id: int, leases: list[int], *, until: int) -> int:
     """Holds on to what is still being sent."""
     return tx.run(
         "UPDATE communications SET lease_until = :until WHERE tenant_id = :tenant_id AND due_at IS NOT NULL AND state = 'in_process'"
-        " AND lease IN (SELECT lease FROM :leases(lease bigint) b)",
+        " AND lease IN :leases[bigint]",
         tenant_id=tenant_id,
         until=until,
-        leases=[(lease,) for lease in leases],
+        leases=leases,
     )
 
 

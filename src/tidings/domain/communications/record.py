@@ -132,7 +132,8 @@ class Due(msgspec.Struct, frozen=True, gc=False):
 
 DUE: LiteralString = (
     "SELECT c.id, c.tenant_id, c.channel, c.content_id, COALESCE(c.provider_id, 0), c.contact_id, COALESCE(c.campaign_id, 0), COALESCE(c.message_id, 0),"
-    " COALESCE(c.enrollment_id, 0), c.attempts, c.serial, c.address, COALESCE(c.recipients, ''), COALESCE(c.sender_email, k.sender_email, t.sender_email),"
+    " COALESCE(c.enrollment_id, 0), c.attempts + :claiming, c.serial, c.address, COALESCE(c.recipients, ''),"
+    " COALESCE(c.sender_email, k.sender_email, t.sender_email),"
     " COALESCE(c.sender_name, k.sender_name, t.sender_name), COALESCE(c.reply_to, k.reply_to, ''), COALESCE(c.subject, ''), COALESCE(c.variables, '{}'),"
     " c.track_opens, c.track_links, c.created_at, COALESCE(p.first_name, ''), COALESCE(p.last_name, ''), COALESCE(p.company, ''), COALESCE(p.email, ''),"
     " COALESCE(p.phone, ''), COALESCE(p.locale, ''), COALESCE(p.timezone, ''), COALESCE(p.attributes, '{}'), COALESCE(s.reason, '')"
@@ -146,4 +147,4 @@ DUE: LiteralString = (
 
 def due(tx: Tx, tenant_id: int, communication_id: int) -> Due | None:
     """What dispatch would be given for this communication: for showing what went out."""
-    return tx.one(Due, DUE + " AND c.id = :id", tenant_id=tenant_id, id=communication_id)
+    return tx.one(Due, DUE + " AND c.id = :id", tenant_id=tenant_id, id=communication_id, claiming=0)

@@ -7,7 +7,6 @@ import msgspec
 from tidings.database import Tx
 from tidings.domain import events
 
-
 _NEVER = 1 << 62
 
 
@@ -46,8 +45,10 @@ def track(tx: Tx, hits: list[Hit]) -> None:
         "UPDATE communications SET open_count = open_count + r_opens, opened_at = COALESCE(opened_at, r_at), click_count = click_count + r_clicks,"
         " clicked_at = CASE WHEN r_clicks > 0 THEN COALESCE(clicked_at, r_clicked_at) ELSE clicked_at END, updated_at = r_at"
         " FROM :hits(r_tenant_id bigint, r_id bigint, r_opens bigint, r_clicks bigint, r_at bigint, r_clicked_at bigint) r"
-        " WHERE tenant_id = r_tenant_id AND id = r_id"
+        " WHERE tenant_id IN :tenants[bigint] AND id IN :ids[bigint] AND tenant_id = r_tenant_id AND id = r_id"
         " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at), open_count, click_count",
+        tenants=sorted({tenant_id for tenant_id, _ in totals}),
+        ids=sorted(communication_id for _, communication_id in totals),
         hits=sorted((*key, *entry) for key, entry in totals.items()),
     )
     subjects = {(row[0], row[1]): events.Subject(*row[:9]) for row in rows}
@@ -92,7 +93,7 @@ def link_target(tx: Tx, tenant_id: int, communication_id: int, index: int) -> st
 def clicks(tx: Tx, tenant_id: int, communication_id: int) -> list[Click]:
     """Every link of a communication that was followed, in document order."""
     targets = _targets(tx, tenant_id, communication_id)
-    rows = tx.rows(
+    rows: list[tuple[int, int, int]] = tx.rows(
         "SELECT link_index, COUNT(*), MIN(at) FROM interactions WHERE tenant_id = :tenant_id AND communication_id = :id AND kind = 'clicked'"
         " AND link_index IS NOT NULL GROUP BY link_index ORDER BY link_index",
         tenant_id=tenant_id,

@@ -42,12 +42,14 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "email_consent": ("emailconsent",),
     "sms_consent": ("smsconsent",),
     "attributes": ("attributes",),
-    # what our own export writes and no import changes
-    "": ("tidingsid", "tidingscreatedat"),
 }
+_NOT_SAID = {"tidingsid", "tidingscreatedat"}
+"""What our own export writes and no import changes."""
 _MEANINGS = {word: (field, rank) for field, words in _WORDS.items() for rank, word in enumerate(words)}
 _NOT_A_WORD = re.compile(r"[\W_]+")
 _RUNS = "=+-@\t\r\n"
+_OF_REJECTS = {0, 1}
+"""The columns that a rejects file has before the original ones: once its rows are mended it can be imported as it is."""
 _CONSENTS = {
     "granted": "granted",
     "denied": "denied",
@@ -75,7 +77,8 @@ class Columns:
                 + ascii(", ".join(name.strip() for name in header)[:100])
                 + "."
             )
-        self._attributes = _attribute_names(header, set(self._places.values()))
+        taken = set(self._places.values()) | {place for place, name in enumerate(header) if _word(name) in _NOT_SAID}
+        self._attributes = _attribute_names(header, taken | _OF_REJECTS if header[:2] == ["line", "reason"] else taken)
         self._email = self._places.get("email", -1)
         self._lone_email = list(self._places) == ["email"] and not self._attributes
 

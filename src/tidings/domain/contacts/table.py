@@ -47,7 +47,9 @@ class Table:
             first = text.readline(LINE_LENGTH)
             hint = _delimiter_hint(first)
             self._hinted = bool(hint)
-            head = text.readline(LINE_LENGTH) if hint else first
+            head = "" if hint else first
+            while not head.strip() and (line := text.readline(LINE_LENGTH)):
+                head = line
             self.delimiter = source.delimiter or hint or _likely_delimiter(head)
         opening = next(self._records(), None)
         if opening is None:

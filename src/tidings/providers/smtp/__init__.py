@@ -1,4 +1,4 @@
-"""Mail over SMTP: sharing the work out among as many connections as allowed and worth it. What happens on one is smtp_wire.py's.
+"""Mail over SMTP: sharing the work out among as many connections as allowed and worth it. What happens on one is wire.py's.
 
 SMTP has no callbacks: what becomes of a mail after it was taken comes back as mail (bounces), through the inbound door.
 """
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from tidings.message.outgoing import Email, Outcome, Sealed, deferred, paused
 from tidings.providers.base import Report
-from tidings.providers.smtp_codes import MINUTE
-from tidings.providers.smtp_mail import Job, Work
-from tidings.providers.smtp_open import Failure, Opened, open_connection, tls_context
-from tidings.providers.smtp_settings import SmtpSettings
-from tidings.providers.smtp_wire import Connection, Limits
+from tidings.providers.smtp.codes import MINUTE
+from tidings.providers.smtp.mail import Job, Work
+from tidings.providers.smtp.open import Failure, Opened, open_connection, tls_context
+from tidings.providers.smtp.settings import SmtpSettings
+from tidings.providers.smtp.wire import Connection, Limits
 
 # Opening a connection with TLS and AUTH takes about as many round trips as four messages.
 _WORTH_A_CONNECTION = 4
@@ -170,7 +170,7 @@ class Smtp:
     def _pause(self, reason: str, retry_after: int | None = None) -> None:
         self.blocked(paused(reason, retry_after))
 
-    # What connections ask and tell (smtp_wire.Owner)
+    # What connections ask and tell (wire.Owner)
 
     def next_job(self) -> Job | None:
         """The next message, batches in turn."""

@@ -16,8 +16,8 @@ from typing import Protocol
 import msgspec
 
 from tidings.message.outgoing import Outcome, accepted, unknown
-from tidings.providers.smtp_codes import Reply, effect, outcome_of, outcome_of_recipients, queue_id, read_reply
-from tidings.providers.smtp_mail import Features, Job, Work, dot_stuffed, envelope, refusal
+from tidings.providers.smtp.codes import Reply, effect, outcome_of, outcome_of_recipients, queue_id, read_reply
+from tidings.providers.smtp.mail import Features, Job, Work, dot_stuffed, envelope, refusal
 
 # A longer content is handed to the kernel before its end-of-data, so that a loss on the way is known to be one.
 _LARGE = 60_000

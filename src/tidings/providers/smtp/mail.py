@@ -8,7 +8,7 @@ import msgspec
 
 from tidings.message.outgoing import Email, Outcome, accepted, refused
 from tidings.providers.base import Report
-from tidings.providers.smtp_codes import Reply
+from tidings.providers.smtp.codes import Reply
 
 _DOT_LINE = re.compile(rb"\n\.")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f<>]")

@@ -9,9 +9,9 @@ from typing import cast
 import aiosmtplib
 import msgspec
 
-from tidings.providers.smtp_codes import MINUTE, effect, reply_of
-from tidings.providers.smtp_mail import Features
-from tidings.providers.smtp_settings import SmtpSettings
+from tidings.providers.smtp.codes import MINUTE, effect, reply_of
+from tidings.providers.smtp.mail import Features
+from tidings.providers.smtp.settings import SmtpSettings
 
 
 class Failure(msgspec.Struct, frozen=True):
