@@ -14,7 +14,8 @@ HOT = {
     "domain/communications/settle.py": 1,
     "domain/communications/report.py": 3,
     "domain/communications/cancel.py": 2,
-    "domain/enrollments.py": 6,
+    "domain/enrollments/advance.py": 2,
+    "domain/enrollments/end.py": 3,
 }
 VALUES: dict[str, Any] = {
     "tenant_id": 1,
@@ -39,7 +40,7 @@ VALUES: dict[str, Any] = {
     "by": "reply",
     "content_id": 1,
     "message_id": 1,
-    "closing": 1,
+    "sole": 1,
     "template_id": None,
     "after": 5,
     "last": 50,

@@ -6,9 +6,11 @@ import pytest
 
 from tests.support.walk import House, minutes, text_of
 from tidings.clock import DAY
+from tidings.database import Tx
 from tidings.delivery import planner
 from tidings.domain import campaigns, communications, enrollments, jobs
 from tidings.errors import Invalid, NotFound
+from tidings.message.outgoing import accepted, deferred
 
 SECOND_STEP = ("sms", minutes(1))
 
@@ -28,6 +30,32 @@ async def test_three_steps_come_one_after_the_other_each_in_its_time(house: Hous
     assert (ended.completed_at, ended.position, ended.due_at) == (house.now, 3, None)
     counts = await house.counts()
     assert (counts.accepted, counts.sent, counts.enrolled, counts.completed) == (3, 3, 1, 1)
+
+
+async def test_an_enrollment_ends_with_whichever_of_its_messages_is_settled_last(house: House) -> None:
+    campaign = await house.campaign(("email", 0), ("sms", 0))
+    (enrollment,) = await house.enroll(campaign, await house.contact("ann@example.com", "+41791234567"))
+    while await house.planner.turn():
+        pass
+    queues = {queue.channel: queue for queue in await house.db.read(communications.queues)}
+    claimed = {
+        channel: await house.db.write(communications.claim, queue, lease=number, until=house.now + 1, now=house.now, limit=9)
+        for number, (channel, queue) in enumerate(queues.items(), 1)
+    }
+
+    async def settle(channel: str, lease: int) -> int:
+        def unit(tx: Tx) -> int:
+            sent = [communications.Settled(due.id, "sent") for due in claimed[channel]]
+            result = communications.settle(tx, house.tenant_id, lease, sent, provider="told", now=house.now)
+            return enrollments.complete(tx, house.tenant_id, result.ended, result.ending, now=house.now)
+
+        return await house.db.write(unit)
+
+    # the last step's message is through first, and both may be settled at the same moment by two workers
+    assert sum(await asyncio.gather(settle("sms", list(queues).index("sms") + 1), settle("email", list(queues).index("email") + 1))) == 1
+    ended = await house.db.read(enrollments.get, house.tenant_id, enrollment)
+    assert ended is not None
+    assert ended.completed_at == house.now
 
 
 async def test_who_has_no_phone_gets_the_mails_and_a_record_of_why_no_sms(house: House) -> None:
@@ -112,6 +140,28 @@ async def test_pausing_holds_what_is_planned_and_resuming_sends_it(house: House)
     assert await house.dispatch() == []
     await house.db.write(campaigns.activate, house.tenant_id, campaign, now=house.now)
     assert len(await house.dispatch()) == 3
+
+
+async def test_what_was_being_sent_when_its_campaign_was_paused_is_not_tried_again_before_it_resumes(house: House) -> None:
+    house.carrying.answer = lambda sealed: deferred("later")
+    house.carrying.gate = asyncio.Event()
+    campaign = await house.campaign()
+    await house.enroll(campaign, await house.contact("ann@example.com"))
+    await house.planner.turn()
+    stop = asyncio.Event()
+    running = asyncio.create_task(house.dispatcher().run(stop))
+    await house.carrying.reached.wait()
+    await house.db.write(campaigns.pause, house.tenant_id, campaign, now=house.now)
+    house.carrying.gate.set()
+    stop.set()
+    await running
+    house.later(minutes(60))
+    (queue,) = await house.db.read(communications.queues)
+    assert await house.db.write(communications.claim, queue, lease=1, until=house.now, now=house.now, limit=9) == []
+    house.carrying.answer = lambda sealed: accepted("ok")
+    await house.db.write(campaigns.activate, house.tenant_id, campaign, now=house.now)
+    assert len(await house.dispatch()) == 1
+    assert await house.states() == ["sent"]
 
 
 async def test_deleting_an_enrollment_cancels_what_is_pending(house: House) -> None:

@@ -21,6 +21,8 @@ MOST_RECIPIENTS = 1000
 """Addresses of one ad-hoc mail, all fields together; SMTP servers take a hundred or a few hundred in one go (RFC 5321, 4.5.3.1.8)."""
 LONGEST_WORD = 200
 _MARK = re.compile(r"\{[{%#]")
+_STYLE = re.compile(r"<style\b[^>]*>.*?</style\s*>", re.IGNORECASE | re.DOTALL)
+_APART = "{/*-*/#"
 _LITERAL = re.compile(r"\{\{ '(\{[{%#])' \}\}")
 _TAG = re.compile(r"<(?:!doctype|[a-z][a-z0-9]*)\b[^<>]*>", re.IGNORECASE)
 
@@ -93,12 +95,14 @@ def looks_like_html(body: str) -> bool:
 
 def literal(text: str) -> str:
     """A template that renders to `text` as it stands: what was written without variables in mind may hold braces of its own (CSS does)."""
+    # in a style sheet an expression in place of a brace would unbalance it for whoever inlines it; a comment keeps `{` and `#` apart
+    text = _STYLE.sub(lambda found: found.group().replace("{#", _APART), text)
     return _MARK.sub(lambda found: f"{{{{ '{found.group()}' }}}}", text)
 
 
 def unliteral(source: str) -> str:
     """The text that `literal` was given."""
-    return _LITERAL.sub(lambda found: found.group(1), source)
+    return _LITERAL.sub(lambda found: found.group(1), source).replace(_APART, "{#")
 
 
 async def prepare(tenant_id: int, channel: str, form: str, subject: str, body: str) -> Message:

@@ -74,7 +74,7 @@ class SqliteDatabase(Database):
 
     kind = "sqlite"
 
-    def __init__(self, path: str, *, readers: int = 3) -> None:
+    def __init__(self, path: str, *, readers: int = 2) -> None:
         super().__init__()
         self.path = path
         self.url = f"sqlite:///{path}"

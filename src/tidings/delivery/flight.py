@@ -150,7 +150,7 @@ class Flight:
     def _write(self, tx: Tx, outcomes: list[Settled], *, now: int) -> None:
         tenant_id, carrier = self._tenant_id, self._taken.carrier
         result = communications.settle(tx, tenant_id, self._lease, outcomes, provider=carrier.kind, now=now)
-        enrollments.complete(tx, tenant_id, result.ending, now=now)
+        enrollments.complete(tx, tenant_id, result.ended, result.ending, now=now)
         if self._paused is not None:
             until = now + (self._paused.retry_after or retry.PAUSE)
             carriers.pause(tx, tenant_id, carrier.id, self._paused.reason, until=until, now=now)

@@ -1,8 +1,8 @@
-"""How much of a queue may be under way at once: about half a second's worth of what its provider takes, so that pausing takes hold at once."""
+"""How much of a queue may be under way at once: about a quarter of a second's worth of what its provider takes, so that pausing takes hold at once."""
 
 LEAST = 100
 MOST = 3000
-SPAN = 0.5
+SPAN = 0.25
 """Seconds of work to hold."""
 
 

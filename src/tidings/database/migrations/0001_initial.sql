@@ -231,8 +231,8 @@ CREATE TABLE communications (
     campaign_id bigint,
     message_id bigint,
     enrollment_id bigint,
-    -- 1 for the last message of its enrollment: when it is settled, so is the enrollment
-    closing smallint NOT NULL DEFAULT 0 CHECK (closing IN (0, 1)),
+    -- 1 for the only message of its enrollment: when it is settled, so is the enrollment, without a look at others
+    sole smallint NOT NULL DEFAULT 0 CHECK (sole IN (0, 1)),
     template_id bigint,
     list_id bigint,
     type text NOT NULL,
@@ -272,7 +272,7 @@ CREATE TABLE communications (
     , PRIMARY KEY (tenant_id, id) --@postgres
 )
 -- a claim changes no indexed column: with room on the page PostgreSQL then touches no index (a HOT update)
-WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05) --@postgres
+WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05) --@postgres
 ;
 CREATE INDEX communications_tenant ON communications (tenant_id); --@sqlite
 CREATE INDEX communications_due ON communications (tenant_id, channel, lane, due_at, id) WHERE due_at IS NOT NULL;

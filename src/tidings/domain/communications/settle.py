@@ -23,9 +23,10 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settlement(msgspec.Struct, frozen=True):
-    """What a settled batch came to: rows that were still ours, and enrollments that may have come to their end with it."""
+    """What a settled batch came to: rows that were still ours, enrollments that ended with it, and those that may have."""
 
     settled: int
+    ended: list[int]
     ending: list[int]
 
 
@@ -37,6 +38,8 @@ def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], *, provi
 
     A message whose cancelation was asked for meanwhile (`due_at` 0) is canceled instead of being tried again.
     """
+    # The CASE keeps PostgreSQL from reckoning with a single row under this lease (its statistics know none), for which it would
+    # compare every row of the batch with every other.
     rows = tx.rows(
         "UPDATE communications SET"
         " state = CASE WHEN r_due_at IS NOT NULL AND due_at = 0 THEN 'canceled' ELSE r_state END,"
@@ -45,24 +48,24 @@ def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], *, provi
         " error_code = r_error_code, provider = :provider, provider_message_id = COALESCE(r_provider_message_id, provider_message_id),"
         " sent_at = CASE WHEN r_state = 'sent' THEN COALESCE(sent_at, :now) ELSE sent_at END, updated_at = :now"
         " FROM :outcomes(r_id bigint, r_state text, r_due_at bigint, r_error text, r_error_code text, r_provider_message_id text, r_refund bigint) r"
-        " WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND id = r_id AND lease = :lease AND state = 'in_process'"
+        " WHERE tenant_id = :tenant_id AND id = r_id AND CASE WHEN lease = :lease THEN state = 'in_process' ELSE false END"
         " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at),"
-        " state, error, enrollment_id, closing, attempts, due_at",
+        " state, error, enrollment_id, sole, due_at",
         tenant_id=tenant_id,
         lease=lease,
         provider=provider,
         now=now,
-        ids=[outcome.id for outcome in outcomes],
         outcomes=[msgspec.structs.astuple(outcome) for outcome in outcomes],
     )
     happened: list[events.Event] = []
+    ended: list[int] = []
     ending: list[int] = []
     for row in rows:
-        state, error, enrollment_id, closing, attempts, due_at = row[9:]
+        state, error, enrollment_id, sole, due_at = row[9:]
         kind = _EVENT.get(state)
         if kind is not None:
             happened.append(events.Event(events.Subject(*row[:9]), kind, now, detail=None if kind == "sent" else error))
-        if enrollment_id is not None and due_at is None and (closing or attempts > 1):
-            ending.append(enrollment_id)
+        if enrollment_id is not None and due_at is None:
+            (ended if sole and state != "unknown" else ending).append(enrollment_id)
     events.append(tx, happened)
-    return Settlement(len(rows), ending)
+    return Settlement(len(rows), ended, ending)

@@ -1,0 +1,145 @@
+"""How an enrollment ends: all messages done, stopped by a reply or an unsubscribe, deleted, or its campaign put away."""
+
+from typing import LiteralString
+
+from tidings.database import Tx
+from tidings.domain import communications, counters, events, suppressions
+from tidings.domain.counters import Bucket, Tally
+from tidings.domain.enrollments.record import count
+from tidings.errors import NotFound
+
+
+def complete(tx: Tx, tenant_id: int, ended: list[int], ending: list[int], *, now: int) -> int:
+    """Ends enrollments: those `ended`, and those of the `ending` of which nothing more will come. Answers how many.
+
+    Two workers may settle the last two messages of one enrollment at the same time, each seeing the other's still on its way:
+    so the enrollment is locked before its messages are looked at, and whoever comes second sees what the first has settled.
+    """
+    if ending:
+        held: list[int] = [
+            row[0]
+            for row in tx.rows(
+                "SELECT id FROM enrollments WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND due_at IS NULL AND completed_at IS NULL"
+                " ORDER BY id FOR UPDATE",
+                tenant_id=tenant_id,
+                ids=ending,
+            )
+        ]
+        ended = [*ended, *(set(held) - _under_way(tx, tenant_id, held))]
+    if not ended:
+        return 0
+    rows = tx.rows(
+        "UPDATE enrollments SET completed_at = :now, updated_at = :now WHERE tenant_id = :tenant_id AND id IN :ids[bigint]"
+        " AND completed_at IS NULL AND due_at IS NULL RETURNING campaign_id, enrolled_at",
+        tenant_id=tenant_id,
+        now=now,
+        ids=ended,
+    )
+    tally = Tally()
+    for campaign_id, enrolled_at in rows:
+        tally.at(Bucket(tenant_id, counters.hour_of(enrolled_at), campaign_id=campaign_id)).completed += 1
+    counters.fold(tx, tally)
+    return len(rows)
+
+
+def _under_way(tx: Tx, tenant_id: int, enrollment_ids: list[int]) -> set[int]:
+    """Those of the enrollments that have a message waiting or being sent."""
+    if not enrollment_ids:
+        return set()
+    rows = tx.rows(
+        "SELECT enrollment_id FROM communications WHERE tenant_id = :tenant_id AND enrollment_id IN :ids[bigint]"
+        " AND state IN ('pending', 'in_process', 'unknown')",
+        tenant_id=tenant_id,
+        ids=enrollment_ids,
+    )
+    return {row[0] for row in rows}
+
+
+def stop(tx: Tx, tenant_id: int, enrollment_id: int, by: LiteralString, *, now: int) -> bool:
+    """Ends an enrollment because of a reply or an unsubscribe; what is pending for it is canceled. False when it had ended already."""
+    row = tx.row(
+        "UPDATE enrollments SET completed_at = :now, due_at = NULL, stopped_by = :by, updated_at = :now"
+        " WHERE tenant_id = :tenant_id AND id = :id AND completed_at IS NULL RETURNING campaign_id, enrolled_at",
+        tenant_id=tenant_id,
+        id=enrollment_id,
+        by=by,
+        now=now,
+    )
+    if row is None:
+        return False
+    communications.cancel_of_enrollments(tx, tenant_id, enrollment_id, now=now)
+    count(tx, tenant_id, row[0], row[1], completed=1)
+    return True
+
+
+def delete(tx: Tx, tenant_id: int, enrollment_id: int, *, now: int) -> int:
+    """Removes an enrollment and cancels what is pending for it. Answers how many of its messages are being sent at this moment:
+    whoever must be sure that nothing goes out afterwards waits until `communications.in_process` says 0. Raises NotFound.
+    """
+    row = tx.row(
+        "DELETE FROM enrollments WHERE tenant_id = :tenant_id AND id = :id RETURNING campaign_id, enrolled_at, completed_at",
+        tenant_id=tenant_id,
+        id=enrollment_id,
+    )
+    if row is None:
+        raise NotFound()
+    count(tx, tenant_id, row[0], row[1], enrolled=-1, completed=-1 if row[2] is not None else 0)
+    return communications.cancel_of_enrollments(tx, tenant_id, enrollment_id, now=now)
+
+
+def delete_of_contact(tx: Tx, tenant_id: int, contact_id: int, *, now: int) -> int:
+    """Removes every enrollment of a contact and cancels whatever is pending for it; answers how many messages are being sent."""
+    rows = tx.rows(
+        "DELETE FROM enrollments WHERE tenant_id = :tenant_id AND contact_id = :contact_id RETURNING campaign_id, enrolled_at, completed_at",
+        tenant_id=tenant_id,
+        contact_id=contact_id,
+    )
+    for campaign_id, enrolled_at, completed_at in rows:
+        count(tx, tenant_id, campaign_id, enrolled_at, enrolled=-1, completed=-1 if completed_at is not None else 0)
+    return communications.cancel_of_contact(tx, tenant_id, contact_id, now=now)
+
+
+def complete_of_campaign(tx: Tx, tenant_id: int, campaign_id: int, *, now: int) -> int:
+    """Ends every enrollment of a campaign that is put away."""
+    rows = tx.rows(
+        "UPDATE enrollments SET completed_at = :now, due_at = NULL, updated_at = :now WHERE tenant_id = :tenant_id AND campaign_id = :campaign_id"
+        " AND completed_at IS NULL RETURNING enrolled_at",
+        tenant_id=tenant_id,
+        campaign_id=campaign_id,
+        now=now,
+    )
+    tally = Tally()
+    for (enrolled_at,) in rows:
+        tally.at(Bucket(tenant_id, counters.hour_of(enrolled_at), campaign_id=campaign_id)).completed += 1
+    counters.fold(tx, tally)
+    return len(rows)
+
+
+def unsubscribe(tx: Tx, tenant_id: int, communication_id: int, *, now: int) -> bool:
+    """Takes the address a communication went to off this channel for good, and ends the enrollment it came from.
+
+    Answers False when there is no such communication; doing it twice changes nothing.
+    """
+    communication = communications.get(tx, tenant_id, communication_id)
+    if communication is None:
+        return False
+    address = communication.address.lower()
+    fresh = suppressions.add(
+        tx, tenant_id, communication.channel, address, "unsubscribed", detail="", communication_id=communication_id, now=now
+    )
+    if fresh:
+        subject = events.Subject(
+            tenant_id,
+            communication_id,
+            communication.contact_id,
+            communication.campaign_id,
+            communication.message_id,
+            communication.template_id,
+            communication.channel,
+            communication.type,
+            communication.sent_at or communication.created_at,
+        )
+        events.append(tx, [events.Event(subject, "unsubscribed", now)])
+    if communication.enrollment_id is not None:
+        stop(tx, tenant_id, communication.enrollment_id, "unsubscribe", now=now)
+    return True
