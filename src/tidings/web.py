@@ -31,6 +31,10 @@ DRAIN_LIMIT = 32 * 1024 * 1024
 """Bytes of an oversize body that are read and thrown away, so that its sender gets to read the refusal."""
 GRACE = 10.0
 """Seconds that answers under way get when the server stops."""
+DRAIN_TIME = 10.0
+"""Seconds that takes at most."""
+UNMATCHED = "unmatched"
+"""What the latency histogram calls the path of every request that no route takes: unknown paths make no labels."""
 _JSON = b"application/json"
 _encode = msgspec.json.Encoder().encode
 
@@ -44,7 +48,7 @@ def create_app(house: House) -> ASGIApp:
     endpoints = [Endpoint(house, gatekeeper, metrics, path, table) for path, table in paths.items()]
 
     def fail(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        return _failed(house, request.scope, error)
+        return _failed(house, metrics, request.scope, error)
 
     return Litestar(
         [endpoint.handler() for endpoint in endpoints],
@@ -119,6 +123,9 @@ async def _chunks(scope: HTTPScope, receive: Receive, limit: int) -> AsyncIterat
     """The body as it arrives. Raises TooLarge beyond `limit` bytes, Malformed when the sender hangs up in the middle."""
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     expected = int(declared) if declared.isdigit() and len(declared) < 20 else 0
+    if expected > limit and any(name == b"expect" for name, _ in scope["headers"]):
+        # whoever asks first (RFC 9110, section 10.1.1) has sent nothing yet, and need not
+        raise TooLarge(_too_large(limit))
     received, more = 0, True
     while more:
         message = await receive()
@@ -128,19 +135,25 @@ async def _chunks(scope: HTTPScope, receive: Receive, limit: int) -> AsyncIterat
         received += len(chunk)
         if max(expected, received) > limit:
             await _drain(receive, more)
-            raise TooLarge(f"The request body is larger than {limit // (1024 * 1024)} MiB")
+            raise TooLarge(_too_large(limit))
         if chunk:
             yield chunk
 
 
+def _too_large(limit: int) -> str:
+    return f"The request body is larger than {limit // (1024 * 1024)} MiB"
+
+
 async def _drain(receive: Receive, more: bool) -> None:
     thrown_away = 0
-    while more and thrown_away < DRAIN_LIMIT:
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        more = message.get("more_body", False)
-        thrown_away += len(message.get("body", b""))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_TIME):
+            while more and thrown_away < DRAIN_LIMIT:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return
+                more = message.get("more_body", False)
+                thrown_away += len(message.get("body", b""))
 
 
 async def _answer(reply: Reply, send: Send, *, bodiless: bool) -> None:
@@ -178,11 +191,13 @@ def _encoded(body: Any) -> bytes:
     return body if isinstance(body, bytes) else _encode(body)
 
 
-def _failed(house: House, scope: Scope, error: Exception) -> Response[bytes]:
+def _failed(house: House, metrics: Metrics, scope: Scope, error: Exception) -> Response[bytes]:
     """The answer to what no handler settled: an unknown path, a request the framework refuses, or a bug of ours."""
-    method, path = cast(HTTPScope, scope)["method"], scope["path"]
+    began, method, path = time.perf_counter(), cast(HTTPScope, scope)["method"], scope["path"]
     if isinstance(error, HTTPException) and error.status_code < 500:
         reply = faults.reply(method, path, _refusal(method, path, error), house.clock())
+        # no endpoint has seen these, so none has noted them; the router's own time is a few microseconds more
+        metrics.observe(UNMATCHED, method, reply.status, time.perf_counter() - began)
     else:
         trace_id = str(uuid.uuid4())
         # as text: what the renderer of a log makes of an exception may show variables, and with them secrets

@@ -1,5 +1,6 @@
 """Reading request bodies: JSON into records with a complaint per field, and forms. Knows no route and no contract."""
 
+import codecs
 import re
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -29,6 +30,7 @@ _WORDS = {
 
 def decode(body: bytes) -> Any:
     """The JSON value in `body`. Raises Malformed when it is none, Invalid when it holds what no database takes (NUL, over 64 bits)."""
+    body = body.removeprefix(codecs.BOM_UTF8)  # RFC 8259, section 8.1: may be ignored, and some shells write one
     if not body.strip():
         raise Malformed("The request body is empty; JSON was expected")
     try:

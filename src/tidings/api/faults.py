@@ -97,7 +97,10 @@ def alpha(fault: Fault) -> dict[str, Any]:
     """alpha's body: a sentence, the time, and the status' reason phrase."""
     message = fault.error.message
     sentence = message if message.endswith((".", "!", "?")) else f"{message}."
-    return {"detail": sentence[:1].upper() + sentence[1:], "time": _millis(fault.at), "title": HTTPStatus(fault.status).phrase}
+    # a field's name at the beginning of a sentence stays as it is on the wire
+    if not (isinstance(fault.error, Invalid) and fault.error.fields):
+        sentence = sentence[:1].upper() + sentence[1:]
+    return {"detail": sentence, "time": _millis(fault.at), "title": HTTPStatus(fault.status).phrase}
 
 
 def everlytic(fault: Fault) -> dict[str, Any] | str:

@@ -78,7 +78,8 @@ async def _until_stopped(settings: Settings, parts: Parts) -> None:
     with stopped_by_signals(stop):
         async with context.opened(settings) as house:
             await together(house, settings, parts, stop=stop, started=_tell)
-    print("Stopped.", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print("Stopped.", file=sys.stderr, flush=True)
 
 
 def _tell(url: str) -> None:
@@ -162,8 +163,9 @@ def stopped_by_signals(stop: asyncio.Event) -> Generator[None]:
         for number in signals:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
-        print("Stopping: finishing what is in flight (once more to end at once).", file=sys.stderr, flush=True)
         stop.set()
+        with contextlib.suppress(OSError):  # whoever read this may have gone: stopping goes on without an audience
+            print("Stopping: finishing what is in flight (once more to end at once).", file=sys.stderr, flush=True)
 
     for number in signals:
         loop.add_signal_handler(number, first)

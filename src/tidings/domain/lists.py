@@ -31,11 +31,11 @@ _SELECT: LiteralString = (
 )
 
 
-def name_of(text: str) -> str:
-    """A list's name: one line of 1 to NAME_LENGTH characters. Raises Invalid."""
+def name_of(text: str, field: str = "name") -> str:
+    """A list's name: one line of 1 to NAME_LENGTH characters. Raises Invalid naming `field`."""
     name = text.strip()
     if not name or len(name) > NAME_LENGTH or not name.isprintable():
-        raise Invalid.field("name", f"must be one line of 1 to {NAME_LENGTH} characters")
+        raise Invalid.field(field, f"must be one line of 1 to {NAME_LENGTH} characters")
     return name
 
 

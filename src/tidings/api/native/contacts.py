@@ -208,11 +208,12 @@ def _instant(text: str) -> int:
 
 
 async def _exported(call: Call, filters: Filters) -> AsyncIterator[bytes]:
+    # read before anything goes out: a filter that is refused gets an error's answer
+    step = await call.db.read(contacts.after, call.tenant_id, filters, after_id=0, limit=EXPORT_STEP)
     yield contacts.csv_header()
-    after_id = 0
-    while step := await call.db.read(contacts.after, call.tenant_id, filters, after_id=after_id, limit=EXPORT_STEP):
+    while step:
         yield contacts.csv_rows(step)
-        after_id = step[-1].id
+        step = await call.db.read(contacts.after, call.tenant_id, filters, after_id=step[-1].id, limit=EXPORT_STEP)
 
 
 _FILTERS = (

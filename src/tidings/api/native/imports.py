@@ -64,7 +64,7 @@ def _looked_at(path: Path, source: Source) -> None:
 def _begin(tx: Tx, tenant_id: int, source: Source, name: str, *, now: int) -> Job:
     if name.strip():
         spelled = ids.parse("list", name.strip())
-        found = lists.get(tx, tenant_id, spelled) if spelled is not None else lists.ensure(tx, tenant_id, lists.name_of(name), now=now)
+        found = lists.get(tx, tenant_id, spelled) if spelled is not None else lists.ensure(tx, tenant_id, lists.name_of(name, "list"), now=now)
         if found is None:
             raise Invalid.field("list", "is not a list's id or name")
         source = msgspec.structs.replace(source, list_id=found.id)
@@ -112,6 +112,8 @@ async def _from_form(chunks: AsyncIterator[bytes], boundary: str, file: BinaryIO
                     for event in parser.parse(chunk):
                         if isinstance(event, multipart.MultipartSegment):
                             name = event.name or ""
+                            if name == "file" and name in parts:
+                                raise Invalid.field("file", "is there twice: one file is one import")
                             parts.add(name)
                         elif event and name == "file":
                             yield bytes(event)

@@ -12,7 +12,8 @@ from tidings.domain.page import Page
 from tidings.errors import Invalid
 from tidings.message import address
 
-_ATTRIBUTE = re.compile(r"\w[\w .-]*")
+_ATTRIBUTE = re.compile(r"[^\W\d][\w -]*")
+"""Names that both databases take for a key as they stand: SQLite reads a dot as a path, and digits in front as a place in a list."""
 _SELECT: LiteralString = "SELECT " + COLUMNS + " FROM contacts WHERE tenant_id = :tenant_id"
 
 
@@ -113,7 +114,7 @@ def _where(filters: Filters) -> tuple[LiteralString, dict[str, Param]]:
 
 def _wanted(name: str, value: str) -> tuple[str, str, str]:
     if not _ATTRIBUTE.fullmatch(name):
-        raise Invalid.field(f"attributes.{name}", "is not the name of an attribute one can filter by")
+        raise Invalid.field("attribute", f"must name an attribute by letters, digits, spaces, - and _, no digit first: {name[:40]!a} is none")
     return name, msgspec.json.encode(value).decode(), value
 
 
