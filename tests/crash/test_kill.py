@@ -141,6 +141,6 @@ async def test_of_many_workers_one_is_killed_and_the_others_finish_its_work(post
     assert statuses == [0, 0]
     assert len(delivered) == MESSAGES
     # nobody sends what another holds: only what the killed one left behind, and was marked unknown, may have gone out twice
-    assert 0 < left_behind < MESSAGES // 2
+    assert left_behind < MESSAGES // 2
     assert sum(delivered.values()) - MESSAGES <= left_behind
     assert (counts.sent, counts.completed) == (MESSAGES, MESSAGES)

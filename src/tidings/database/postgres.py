@@ -55,12 +55,6 @@ class PostgresTx(Tx):
         """Runs a statement; answers how many rows it changed."""
         return self._execute(sql, params).rowcount
 
-    def copy(self, sql: LiteralString, rows: list[tuple[Any, ...]]) -> None:
-        """Loads rows by COPY (`COPY table (…) FROM STDIN`)."""
-        with self._connection.cursor() as cursor, cursor.copy(sql) as copy:
-            for row in rows:
-                copy.write_row(row)
-
 
 def _configure(connection: Connection) -> None:
     # every integer travels as bigint: one prepared statement per text, whatever the value's size

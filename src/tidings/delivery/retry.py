@@ -58,5 +58,6 @@ def _unknown(due: Due, reason: str, *, hold: bool, now: int) -> Settled:
 def _deferred(due: Due, outcome: Outcome, reason: str, *, now: int) -> Settled:
     if due.attempts > len(DELAYS):
         return Settled(due.id, "failed", error=f"Given up after {due.attempts} attempts: {reason}", error_code=outcome.code or None)
-    wait = max(DELAYS[max(due.attempts - 1, 0)], outcome.retry_after or 0)
+    # a provider that says when knows better than our table
+    wait = outcome.retry_after or DELAYS[max(due.attempts - 1, 0)]
     return Settled(due.id, "pending", due_at=now + wait, error=reason, error_code=outcome.code or None)

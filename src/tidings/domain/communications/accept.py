@@ -126,7 +126,7 @@ def _recipients(draft: Draft, blocked: dict[str, str]) -> str | None:
     fields = {"to": draft.to, "cc": draft.cc, "bcc": draft.bcc}
     lists: dict[str, list[str]] = {name: [_written(entry) for entry in entries] for name, entries in fields.items()}
     if blocked:
-        lists["skip"] = sorted(blocked)
+        lists["skip"] = sorted(blocked)  # looked at again when it is sent: see claim
     return msgspec.json.encode(lists).decode()
 
 

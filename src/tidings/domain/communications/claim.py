@@ -3,9 +3,10 @@
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import events
+from tidings.domain import events, suppressions
 from tidings.domain.communications.cancel import PARKED
 from tidings.domain.communications.record import DUE, Due
+from tidings.message import address
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -63,7 +64,17 @@ def claim(tx: Tx, queue: Queue, *, lease: int, until: int, now: int, limit: int)
             until=until,
             ids=[due.id for due in dues],
         )
-    return dues
+    return [_heeding(tx, due) if due.recipients else due for due in dues]
+
+
+def _heeding(tx: Tx, due: Due) -> Due:
+    """A mail to several, with those left out who have been suppressed by now; with nobody left, it is suppressed itself."""
+    lists = msgspec.json.decode(due.recipients, type=dict[str, list[str]])
+    everybody = {address.parse(entry, "recipients").email.lower() for name in ("to", "cc", "bcc") for entry in lists.get(name, [])}
+    blocked = suppressions.matching(tx, due.tenant_id, due.channel, everybody)
+    if everybody <= blocked.keys():
+        return msgspec.structs.replace(due, suppressed=blocked[due.address.lower()])
+    return msgspec.structs.replace(due, recipients=msgspec.json.encode({**lists, "skip": sorted(blocked)}).decode())
 
 
 def waiting(tx: Tx, tenant_id: int, channel: str, *, most: int) -> int:

@@ -95,7 +95,7 @@ class Due(msgspec.Struct, frozen=True, gc=False):
     `recipients` is "" when the mail goes to `address` alone, else JSON {"to": [..], "cc": [..], "bcc": [..], "skip": [..]} where each
     entry is `a@b.c` or `Name <a@b.c>`, and the addresses to `skip` (suppressed) stand in the headers but get no copy. `variables` and
     `attributes` are JSON objects. `serial` counts resends (a new Message-ID each). The contact's fields are empty when unknown.
-    `suppressed` says why the address must not be written to, "" when it may.
+    `suppressed` says why the address must not be written to, "" when it may (of several, only when that holds for all of them).
     """
 
     id: int
@@ -141,6 +141,7 @@ DUE: LiteralString = (
     " LEFT JOIN campaigns k ON k.tenant_id = c.tenant_id AND k.id = c.campaign_id"
     " LEFT JOIN contacts p ON p.tenant_id = c.tenant_id AND p.id = c.contact_id"
     " LEFT JOIN suppressions s ON s.tenant_id = c.tenant_id AND s.channel = c.channel AND s.address = lower(c.address)"
+    " AND c.recipients IS NULL"
     " WHERE c.tenant_id = :tenant_id"
 )
 
