@@ -65,10 +65,19 @@ def test_wrong_usage_ends_with_two(home: Path):
         (["keys", "create"], "--tenant"),
         (["send", "--tenant", "acme", "--to", "a@b.example", "--body", "x"], "a mail needs a subject"),
         (["serve", "--port", "70000"], "--port"),
+        (["keys", "revoke", "--now"], "--now"),
+        (["contacts", "import", "nowhere.csv", "--tenant", "acme"], "'nowhere.csv' does not exist. `tidings contacts import --help`"),
     ):
         ended = tidings(home, *words)
         assert ended.returncode == 2, words
         assert complaint in ended.stderr
+        assert ended.stderr.count("\n") == 1, ended.stderr
+        assert ended.stdout == ""
+
+
+def test_a_command_that_wants_another_word_shows_its_help(home: Path):
+    ended = tidings(home, "keys")
+    assert (ended.returncode, "revoke" in ended.stdout + ended.stderr) == (2, True)
 
 
 def test_a_message_from_the_shell_is_accepted_and_waits_for_a_server(home: Path):
@@ -129,3 +138,14 @@ def test_every_command_of_the_table_is_there():
     code = "from tidings.cli.main import COMMANDS, load; print(*(name for name in COMMANDS if load(name).name == name))"
     ended = subprocess.run([sys.executable, "-c", code], env=environment(ROOT), capture_output=True, text=True, timeout=60, check=False)
     assert "demo serve api worker migrate tenants keys contacts send doctor version" in ended.stdout, ended.stderr
+
+
+def test_a_tenant_is_changed_by_what_is_named_and_by_nothing_else(home: Path):
+    assert failure(tidings(home, "tenants", "update", "nobody", "--name", "X")).startswith("There is no tenant 'nobody'")
+    assert tidings(home, "tenants", "update", "acme", "--unknown", "perhaps").returncode == 2
+    changed = tidings(home, "tenants", "update", "acme", "--unknown", "hold", "--json")
+    told = json.loads(changed.stdout)
+    assert (told["unknown_rule"], told["sender_email"], told["released"]) == ("hold", "hello@acme.example", 0)
+    back = tidings(home, "tenants", "update", "acme", "--unknown", "resend", "--sender", "hello@acme.example")
+    assert back.returncode == 0, back.stderr
+    assert failure(tidings(home, "tenants", "update", "acme", "--sender", "nowhere")).startswith("sender_email is not an email address")

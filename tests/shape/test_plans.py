@@ -28,6 +28,7 @@ VALUES: dict[str, Any] = {
     "most": 4000,
     "parked": 1 << 60,
     "lease": 7,
+    "held": (1 << 60) + 1,
     "id": 5,
     "index": 0,
     "campaign_id": 1,

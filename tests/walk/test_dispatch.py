@@ -82,13 +82,18 @@ async def test_an_unknown_outcome_is_sent_again_with_the_same_message_id(house: 
 
 
 async def test_a_tenant_may_have_unknown_messages_held(house: House) -> None:
-    await house.db.write(lambda tx: tx.run("UPDATE tenants SET unknown_rule = 'hold' WHERE id = :t", t=house.tenant_id))
+    tenant = await house.db.read(tenants.get, house.tenant_id)
+    await house.db.write(tenants.update, tenant, unknown_rule="hold", now=house.now)
     house.carrying.answer = lambda sealed: unknown("no answer")
     await house.accept()
     await house.dispatch()
     house.later(minutes(10_000))
     assert await house.dispatch() == []
     assert await house.states() == ["unknown"]
+    house.carrying.answer = lambda sealed: accepted("ok")
+    assert await house.db.write(communications.release, house.tenant_id, now=house.now) == 1
+    assert len(await house.dispatch()) == 1
+    assert await house.states() == ["sent"]
 
 
 async def test_what_a_dead_worker_held_is_unknown_and_due_again(house: House) -> None:

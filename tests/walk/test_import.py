@@ -2,12 +2,14 @@
 
 import asyncio
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tidings.clock import SECOND
 from tidings.database import Database
 from tidings.delivery import imports
 from tidings.delivery.imports import run_import
@@ -303,3 +305,20 @@ async def test_an_upload_goes_away_when_it_is_in_and_one_that_is_elsewhere_is_wa
         desk.now += imports.PAUSE
     lost = await desk.run(await desk.claim())
     assert (lost.state, lost.error) == ("failed", "The file to import is on none of the machines that run workers.")
+
+
+async def test_uploads_that_no_job_waits_for_are_swept_once_they_are_old(desk: Desk) -> None:
+    folder = contacts.imports_folder(desk.folder)
+    files = {name: folder / f"upload-{name}.csv" for name in ("orphaned", "waiting", "done", "young")}
+    for name, file in files.items():
+        file.write_text("email\na@example.com\n")
+        long_ago = (desk.now - imports.ORPHANED) / SECOND - 1
+        os.utime(file, (long_ago, long_ago if name != "young" else desk.now / SECOND))
+    for name in ("done", "waiting"):
+        await desk.db.write(contacts.begin_import, ACME, Source(f"imports/upload-{name}.csv", uploaded=True), now=NOON)
+    done = await desk.claim()
+    await desk.db.write(jobs.finish, done, now=desk.now)
+    (folder / "job_1.rejects.csv").write_text("line,reason\n")
+    assert await imports.sweep_uploads(desk.db, desk.folder, now=desk.now) == 2
+    assert {name for name, file in files.items() if file.exists()} == {"waiting", "young"}
+    assert (folder / "job_1.rejects.csv").exists()

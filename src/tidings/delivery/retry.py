@@ -1,7 +1,7 @@
 """When a message is tried again, and when it is given up: pure rules, no clock, no store."""
 
 from tidings import clock
-from tidings.domain.communications import Due, Settled
+from tidings.domain.communications import HELD, Due, Settled
 from tidings.message.outgoing import Outcome
 
 DELAYS = (
@@ -49,7 +49,7 @@ def _sentence(outcome: Outcome) -> str:
 
 def _unknown(due: Due, reason: str, *, hold: bool, now: int) -> Settled:
     if hold:
-        return Settled(due.id, "unknown", error=reason)
+        return Settled(due.id, "unknown", due_at=HELD, error=reason)
     if due.attempts > len(DELAYS):
         return Settled(due.id, "failed", error=f"Given up after {due.attempts} attempts: {reason}")
     return Settled(due.id, "unknown", due_at=now + DELAYS[max(due.attempts - 1, 0)], error=reason)

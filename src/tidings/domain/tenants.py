@@ -57,6 +57,27 @@ def create(tx: Tx, slug: str, *, name: str, sender_email: str, now: int) -> Tena
     return get(tx, tenant_id)
 
 
+def update(
+    tx: Tx, tenant: Tenant, *, name: str | None = None, sender_email: str | None = None, unknown_rule: str | None = None, now: int
+) -> Tenant:
+    """Changes what is not None: who mail comes from, the sender's address, the rule (resend, hold) for messages that may have gone out.
+
+    Raises Invalid.
+    """
+    if unknown_rule is not None and unknown_rule not in {"resend", "hold"}:
+        raise Invalid.field("unknown_rule", "must be resend or hold")
+    tx.run(
+        "UPDATE tenants SET name = :name, sender_name = :name, sender_email = :sender_email, unknown_rule = :unknown_rule, updated_at = :now"
+        " WHERE id = :tenant_id",
+        tenant_id=tenant.id,
+        name=tenant.name if name is None else _checked_name(name),
+        sender_email=tenant.sender_email if sender_email is None else address.normalise(sender_email, "sender_email"),
+        unknown_rule=unknown_rule or tenant.unknown_rule,
+        now=now,
+    )
+    return get(tx, tenant.id)
+
+
 def get(tx: Tx, tenant_id: int) -> Tenant:
     """The tenant with this id. Raises NotFound."""
     found = tx.one(

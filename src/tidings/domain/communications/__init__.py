@@ -1,13 +1,22 @@
 """One email or SMS going out once: a folder split by verb. Nothing here sends or renders."""
 
 from tidings.domain.communications.accept import Draft, accept
-from tidings.domain.communications.cancel import cancel_of_campaign, cancel_of_contact, cancel_of_enrollments, in_process, park, unpark
-from tidings.domain.communications.claim import Queue, claim, queues, renew, sweep, waiting
+from tidings.domain.communications.cancel import (
+    HELD,
+    cancel_of_campaign,
+    cancel_of_contact,
+    cancel_of_enrollments,
+    in_process,
+    park,
+    unpark,
+)
+from tidings.domain.communications.claim import Queue, claim, queues, release, renew, sweep, waiting
 from tidings.domain.communications.record import Communication, Due, due, get, page
 from tidings.domain.communications.report import Click, Hit, clicks, link_target, track
 from tidings.domain.communications.settle import Settled, Settlement, settle
 
 __all__ = [
+    "HELD",
     "Click",
     "Communication",
     "Draft",
@@ -29,6 +38,7 @@ __all__ = [
     "page",
     "park",
     "queues",
+    "release",
     "renew",
     "settle",
     "sweep",

@@ -11,6 +11,9 @@ from tidings.domain import events
 PARKED = 1 << 60
 """The `due_at` of a paused campaign's messages: never reached, and found again by the index of what is due."""
 
+HELD = PARKED + 1
+"""The same for a message that may have gone out, by the rule of a tenant who decides such cases."""
+
 _CANCEL: LiteralString = (
     "UPDATE communications SET state = 'canceled', due_at = NULL, updated_at = :now WHERE tenant_id = :tenant_id"
     " AND state IN ('scheduled', 'pending', 'unknown')"

@@ -4,7 +4,7 @@ import msgspec
 
 from tidings.database import Tx
 from tidings.domain import events, suppressions
-from tidings.domain.communications.cancel import PARKED
+from tidings.domain.communications.cancel import HELD, PARKED
 from tidings.domain.communications.record import DUE, Due
 from tidings.message import address
 
@@ -109,7 +109,7 @@ def sweep(tx: Tx, queue: Queue, *, now: int, dead: bool = False) -> int:
     rows = tx.rows(
         "UPDATE communications SET state = 'unknown', lease = NULL, lease_until = NULL, updated_at = :now,"
         " error = 'A worker stopped while sending this; it may have gone out.',"
-        " due_at = CASE WHEN due_at > 0 AND (SELECT unknown_rule FROM tenants WHERE id = :tenant_id) = 'resend' THEN :now END"
+        " due_at = CASE WHEN due_at = 0 THEN NULL WHEN (SELECT unknown_rule FROM tenants WHERE id = :tenant_id) = 'resend' THEN :now ELSE :held END"
         " WHERE tenant_id = :tenant_id AND channel = :channel AND lane = :lane AND due_at IS NOT NULL AND due_at <= :now"
         " AND state = 'in_process' AND lease_until <= :before"
         " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, created_at",
@@ -117,9 +117,24 @@ def sweep(tx: Tx, queue: Queue, *, now: int, dead: bool = False) -> int:
         channel=queue.channel,
         lane=queue.lane,
         now=now,
+        held=HELD,
         before=now if not dead else 1 << 62,
     )
     events.append(tx, [events.Event(events.Subject(*row), "unknown", now) for row in rows])
     if rows:
         tx.notify("due")
     return len(rows)
+
+
+def release(tx: Tx, tenant_id: int, *, now: int) -> int:
+    """Makes the messages that were held as unknown due again; answers how many. Each goes out with the Message-ID it had."""
+    released = tx.run(
+        "UPDATE communications SET due_at = :now, updated_at = :now WHERE tenant_id = :tenant_id AND channel IN ('email', 'sms') AND lane IN (0, 1)"
+        " AND due_at IS NOT NULL AND due_at = :held AND state = 'unknown'",
+        tenant_id=tenant_id,
+        held=HELD,
+        now=now,
+    )
+    if released:
+        tx.notify("due")
+    return released

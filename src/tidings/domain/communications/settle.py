@@ -42,7 +42,7 @@ def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], *, provi
     # compare every row of the batch with every other.
     rows = tx.rows(
         "UPDATE communications SET"
-        " state = CASE WHEN r_due_at IS NOT NULL AND due_at = 0 THEN 'canceled' ELSE r_state END,"
+        " state = CASE WHEN due_at = 0 AND r_state = 'pending' THEN 'canceled' ELSE r_state END,"
         " due_at = CASE WHEN due_at = 0 THEN NULL ELSE r_due_at END,"
         " lease = NULL, lease_until = NULL, attempts = attempts - r_refund, error = COALESCE(r_error, CASE WHEN r_state = 'sent' THEN NULL ELSE error END),"
         " error_code = r_error_code, provider = :provider, provider_message_id = COALESCE(r_provider_message_id, provider_message_id),"
