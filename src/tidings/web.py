@@ -17,7 +17,7 @@ from granian.server.embed import Server
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, HTTPScope, Method, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Method, Receive, Scope, Send
 
 from tidings.api import faults, routes
 from tidings.api.auth import Gatekeeper
@@ -85,16 +85,19 @@ class Endpoint:
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         began, method = time.perf_counter(), scope["method"]
-        status = 500
+        status, first = 500, b""
         try:
             try:
                 reply = await self._reply(scope, receive)
+                if isinstance(reply.body, AsyncIterator):
+                    # made before the status goes out: what fails at once still gets an error's answer
+                    first = await anext(reply.body, b"")
             except TidingsError as error:
                 reply = faults.reply(method, scope["path"], error, self._house.clock())
                 if isinstance(error, Unavailable):
                     log.warning("refused for now", path=scope["path"], reason=error.message)
             status = reply.status
-            await _answer(reply, send, bodiless=method == "HEAD")
+            await _answer(reply, first, send, bodiless=method == "HEAD")
         finally:
             self._metrics.observe(self._path, method, status, time.perf_counter() - began)
 
@@ -156,10 +159,12 @@ async def _drain(receive: Receive, more: bool) -> None:
                 thrown_away += len(message.get("body", b""))
 
 
-async def _answer(reply: Reply, send: Send, *, bodiless: bool) -> None:
+async def _answer(reply: Reply, first: bytes, send: Send, *, bodiless: bool) -> None:
+    """Sends it; `first` is the chunk that a long answer has made already."""
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in reply.headers.items()]
     if isinstance(reply.body, AsyncIterator):
-        await _stream(reply.status, headers, reply.body, send, bodiless=bodiless)
+        start: HTTPResponseStartEvent = {"type": "http.response.start", "status": reply.status, "headers": headers}
+        await _stream(start, first, reply.body, send, bodiless=bodiless)
         return
     body = _encoded(reply.body)
     if reply.body is not None and "content-type" not in reply.headers:
@@ -170,11 +175,9 @@ async def _answer(reply: Reply, send: Send, *, bodiless: bool) -> None:
     await send({"type": "http.response.body", "body": b"" if bodiless else body, "more_body": False})
 
 
-async def _stream(status: int, headers: list[tuple[bytes, bytes]], chunks: AsyncIterator[bytes], send: Send, *, bodiless: bool) -> None:
+async def _stream(start: HTTPResponseStartEvent, first: bytes, chunks: AsyncIterator[bytes], send: Send, *, bodiless: bool) -> None:
     try:
-        # the first chunk is made before the status goes out: what fails at once still gets an error's answer
-        first = await anext(chunks, b"")
-        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send(start)
         if not bodiless:
             await send({"type": "http.response.body", "body": first, "more_body": True})
             async for chunk in chunks:

@@ -208,7 +208,7 @@ async def test_one_wrong_field_refuses_the_whole_request_naming_it(api: Api, cha
 async def test_a_missing_field_is_named(api: Api):
     answer = await api.client.post(SEND, json={})
     assert answer.status_code == 400
-    assert answer.json()["detail"] == "Body is required; recipients is required; subject is required."
+    assert answer.json()["detail"] == "body is required; recipients is required; subject is required."
 
 
 async def test_a_suppressed_address_gets_a_record_that_has_failed(api: Api):

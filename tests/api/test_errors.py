@@ -182,3 +182,39 @@ async def test_a_host_header_the_framework_refuses_is_answered_in_the_owners_wor
     answer = await api.client.get("/api/v1/communications", headers={"host": "a b"})
     assert answer.status_code in {200, 400}
     assert set(answer.json()) <= {"error", "communications", "pagination"}
+
+
+async def test_a_byte_order_mark_before_json_is_no_error(api: Api):
+    answer = await api.client.post("/api/v1/lists", content=b'\xef\xbb\xbf{"name": "Garden"}')
+    assert (answer.status_code, answer.json()["name"]) == (201, "Garden")
+
+
+async def test_who_asks_before_sending_too_much_is_refused_before_anything_is_sent(api: Api):
+    asked: list[str] = []
+
+    async def receive() -> Any:
+        asked.append("the body")
+        return {"type": "http.disconnect"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = {"authorization": f"Bearer {api.key.token}", "content-length": str(11 * 1024 * 1024), "expect": "100-continue"}
+    scope: Any = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "https",
+        "method": "POST",
+        "path": "/api/v1/lists",
+        "raw_path": b"/api/v1/lists",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("mail.example.test", 443),
+    }
+    await api.app(scope, receive, send)
+    assert (sent[0]["status"], asked) == (413, [])

@@ -243,3 +243,48 @@ def test_a_wrong_form_is_refused_by_field(changes: dict[str, Any], field: str) -
     with pytest.raises(Invalid) as caught:
         content("x", **changes)
     assert list(caught.value.fields) == [field]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ " + "-" * 600 + "1 }}",
+        "{{ " + "not " * 600 + "1 }}",
+        "{{ 1" + "+1" * 600 + " }}",
+        "{{ a" + ".b" * 600 + " }}",
+        "{{ a" + "[0]" * 600 + " }}",
+        "{{ a" + "|upper" * 600 + " }}",
+        '{{ "' + '" ~ "' * 600 + '" }}',
+        "{% set a = " + "-" * 600 + "1 %}",
+        "{% if a %}" + "{% elif a %}" * 600 + "{% endif %}",
+        "<div>" * 300,
+        "<!-->" + "<div></span>" * 300,
+        "<svg>" + "<li>" * 300,
+        "<style>div{color:red}</style>" + "<b>" * 300,
+    ],
+)
+def test_what_nests_so_deeply_that_it_could_end_the_process_is_refused(body: str) -> None:
+    with pytest.raises(Invalid, match=r"^body: line 1: more than 500 |^body has elements nested more than 200 deep"):
+        prepare(tenant_id=1, channel="email", format="html", subject="x", body=body)
+
+
+def test_mjml_is_held_to_the_same_depth() -> None:
+    body = "<mjml><mj-body>" + "<mj-wrapper>" * 300 + "</mj-wrapper>" * 300 + "</mj-body></mjml>"
+    with pytest.raises(Invalid, match="nested more than 200 deep"):
+        prepare(tenant_id=1, channel="email", format="mjml", subject="x", body=body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<ul>" + "<li>one" * 1000 + "</ul>",
+        "<table>" + "<tr><td>one" * 1000 + "</table>",
+        "<p>one<br/><img src='x'/>" * 1000,
+        "<!--[if mso]><table><tr><td><![endif]-->" * 500 + "x",
+        "<div>" * 150 + "x" + "</div>" * 150,
+        "{% set a = [" + "{'b': 1, 'c': 'two - three'}, " * 150 + "] %}{{ a }}",
+        "{{ a }} - {{ b.c }}" * 1000,
+    ],
+)
+def test_length_is_not_depth(body: str) -> None:
+    assert prepare(tenant_id=1, channel="email", format="html", subject="x", body=body).html

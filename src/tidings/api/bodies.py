@@ -17,6 +17,7 @@ _LONG_NUMBER = re.compile(rb"\d{19}")
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 _KIND = re.compile(r"^Expected `([^`]+)`, got `([^`]+)`")
+_UNKNOWN_WORD = "Invalid enum value "
 _WORDS = {
     "str": "text",
     "int": "a whole number",
@@ -149,6 +150,8 @@ def _in_words(message: str) -> str:
     place = _AT.search(message)
     bare = message[: place.start()] if place else message
     where = f" (at {place.group(1)})" if place and place.group(1) else ""
+    if bare.startswith(_UNKNOWN_WORD):
+        return f"must be one of the words that are known here, not {bare.removeprefix(_UNKNOWN_WORD)}{where}"
     kinds = _KIND.match(bare)
     if not kinds:
         return bare[:1].lower() + bare[1:] + where

@@ -22,7 +22,7 @@ from tidings.domain.contacts import Cursor, Filters, Source, Table
 from tidings.domain.jobs import Job
 from tidings.errors import Conflict, Invalid, NotFound
 
-app = typer.Typer(no_args_is_help=True, help="Import and export contacts.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Import and export contacts.")
 
 STEP = 1000
 """Contacts read at once for an export."""

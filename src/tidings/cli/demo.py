@@ -21,7 +21,7 @@ from tidings.domain.jobs import Job
 from tidings.errors import Unavailable
 from tidings.settings import Settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 GLANCE = 0.25
 """Seconds between two looks at the figures."""

@@ -23,7 +23,7 @@ from tidings.providers.smtp.open import Failure, open_connection, tls_context
 from tidings.providers.smtp.settings import SmtpSettings
 from tidings.settings import KEY_FILE, Settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 OLDEST_SQLITE = (3, 38)
 """`->>` came with 3.38 (UPDATE … RETURNING with 3.35)."""

@@ -11,7 +11,7 @@ from tidings.domain import keys
 from tidings.domain.keys import Key, NewKey
 from tidings.errors import NotFound
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and revoke API keys.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, list and revoke API keys.")
 
 PAGE = 100
 

@@ -72,7 +72,24 @@ def tidings(
 def main() -> None:
     """Runs the command line. Exit codes: 0 done, 1 failed (one sentence on stderr says why), 2 wrong usage."""
     sys.excepthook = complain
-    typer.main.get_command(app)()
+    try:
+        # not in "standalone mode", where typer frames what is wrong in a box
+        ended: Any = typer.main.get_command(app)(prog_name="tidings", standalone_mode=False)
+    except typer.TyperException as error:
+        print(usage(error), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        sys.exit(1)
+    sys.exit(ended)
+
+
+def usage(error: typer.TyperException) -> str:
+    """What is wrong with a command line, in one line that ends with where help is; help itself, where that is what is missing, as it is."""
+    text = error.format_message().strip()
+    context: Any = getattr(error, "ctx", None)
+    if "\n" in text or not text or context is None:
+        return text
+    return f"{text if text.endswith(('.', '?', '!')) else f'{text}.'} `{context.command_path} --help` says more."
 
 
 def complain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -8,7 +8,7 @@ from tidings import __version__
 from tidings.cli import context
 from tidings.database.migrate import migrate, pending
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("migrate")

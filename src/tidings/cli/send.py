@@ -20,7 +20,7 @@ from tidings.message import address, phone
 from tidings.message.outgoing import Address
 from tidings.rendering import template
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 TYPE = "MESSAGE"
 LONGEST_WAIT = 120.0

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -16,10 +17,11 @@ import typer
 from tidings import clock
 from tidings.api.wire import House
 from tidings.cli import context, logs
+from tidings.delivery import imports
 from tidings.errors import Unavailable
 from tidings.settings import Settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 HOST, PORT = "127.0.0.1", 18080
 
@@ -68,6 +70,9 @@ def _needs_postgres(settings: Settings, command: str) -> None:
 
 def _serve(settings: Settings, parts: Parts) -> None:
     logs.configure(settings)
+    if parts.api and not parts.port:
+        # chosen here and not by the system while listening, for links in mail name it
+        parts = msgspec.structs.replace(parts, port=free_port(parts.host))
     settings = reachable(settings, parts)
     with sole(settings):
         context.run(_until_stopped(settings, parts))
@@ -92,6 +97,8 @@ async def together(
     """Runs the parts in this event loop until `stop` is set and each has finished what it had in hand. When one fails, all end."""
     registry = context.providers(house, settings)
     try:
+        if parts.api:
+            await imports.sweep_uploads(house.db, house.data_folder, now=house.clock())
         async with asyncio.TaskGroup() as tasks:
             if parts.worker:
                 from tidings.worker import work
@@ -103,6 +110,16 @@ async def together(
                 tasks.create_task(web.serve(web.create_app(house), parts.host, parts.port, stop=stop, started=started))
     finally:
         await registry.close()
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on at this moment. Raises Unavailable when the address is not one of this machine."""
+    try:
+        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            port: int = probe.getsockname()[1]
+            return port
+    except OSError as error:
+        raise Unavailable(f"Cannot listen on {host}: {error.strerror or error}.") from error
 
 
 def reachable(settings: Settings, parts: Parts) -> Settings:

@@ -11,7 +11,7 @@ from tidings.database import Tx
 from tidings.domain import communications, tenants
 from tidings.domain.tenants import Tenant
 
-app = typer.Typer(no_args_is_help=True, help="Make, change and list tenants.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, change and list tenants.")
 
 
 @app.command("create")

@@ -81,7 +81,9 @@ class PostgresDatabase(Database):
             conninfo,
             min_size=1,
             max_size=size,
-            timeout=10,
+            timeout=5,
+            # the pool waits longer after each failure to connect; begun anew every few seconds it notices soon that the server is back
+            reconnect_timeout=5,
             open=False,
             configure=_configure,
             kwargs={"autocommit": True, "prepare_threshold": prepare, **({} if self._pooled_outside else _PLANNING)},
@@ -99,7 +101,7 @@ class PostgresDatabase(Database):
             await self._loop.run_in_executor(self._threads, self._connect)
         except (PoolTimeout, psycopg.OperationalError) as error:
             await self.close()
-            raise Unavailable(f"Cannot reach PostgreSQL at {self.url}: {str(error).strip()}.") from error
+            raise Unavailable(f"Cannot reach PostgreSQL at {self.url}: {_sentence(error)}") from error
 
     def _connect(self) -> None:
         # the pool would try for ten seconds; one plain attempt tells at once what is wrong
@@ -174,8 +176,10 @@ class PostgresDatabase(Database):
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except pg.UniqueViolation as error:
             raise Conflict(f"There is one like this already ({error.diag.constraint_name}).") from error
+        except pg.UndefinedTable as error:
+            raise Unavailable("The database has not been set up: run `tidings migrate`.") from error
         except (PoolTimeout, pg.OperationalError) as error:
-            raise Unavailable(f"The database cannot take this now: {str(error).strip()}.") from error
+            raise Unavailable(f"The database cannot take this now: {_sentence(error)}") from error
 
     async def close(self) -> None:
         """Finishes what is under way and closes every connection."""
@@ -208,6 +212,11 @@ class PostgresDatabase(Database):
                 self._stopping.wait(1.0)
             except RuntimeError:
                 return  # the event loop is closed: nobody is left to wake
+
+
+def _sentence(error: Exception) -> str:
+    """The driver's words as the end of a sentence of ours."""
+    return str(error).strip().rstrip(".") + "."
 
 
 def libpq(url: str) -> tuple[str, bool]:

@@ -45,7 +45,7 @@ class SqliteTx(Tx):
 def connect(path: str, *, readonly: bool = False) -> sqlite3.Connection:
     """A connection set up as Tidings wants it: WAL, an fsync at every commit, transactions opened by us alone."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
-    connection.execute("PRAGMA busy_timeout = 5000")
+    connection.execute("PRAGMA busy_timeout = 3000")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -214,6 +214,8 @@ def _said(error: BaseException) -> BaseException:
     text = str(error)
     if isinstance(error, sqlite3.IntegrityError) and text.startswith("UNIQUE"):
         return Conflict(f"There is one like this already ({text.rpartition(': ')[2]}).")
+    if isinstance(error, sqlite3.OperationalError) and "no such table" in text:
+        return Unavailable("The database has not been set up: run `tidings migrate`.")
     if isinstance(error, sqlite3.DatabaseError) and any(sign in text for sign in _OUTSIDE):
         return Unavailable(f"The database cannot take this now: {text}.")
     return error

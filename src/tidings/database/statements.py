@@ -43,7 +43,8 @@ def for_sqlite(sql: str) -> Statement:
         columns = _columns(declared)
         batches[name] = len(columns)
         fields = ", ".join(f"value ->> {index} AS {column}" for index, (column, _) in enumerate(columns))
-        return f"(SELECT {fields} FROM json_each(:{name}))"
+        # the LIMIT keeps SQLite from reading the JSON anew for every row that the batch is joined with
+        return f"(SELECT {fields} FROM json_each(:{name}) LIMIT -1)"
 
     lists = tuple(name for name, _ in _MEMBER.findall(sql))
     text = _MEMBER.sub(r"IN (SELECT value FROM json_each(:\1))", _LOCK_CLAUSE.sub("", sql))

@@ -23,6 +23,8 @@ RENEWALS = 4
 """How often what is being sent is renewed within a lease: it outlives three missed renewals."""
 POLL = 0.5
 """Seconds until the queues are looked at unasked: a scheduled message is no later than this."""
+AWAY = 1.0
+"""Seconds between questions to a database that does not answer."""
 GRACE = 20.0
 """Seconds that a stopping worker gives its provider to finish."""
 
@@ -45,17 +47,26 @@ class Dispatcher:
         self._freed = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Dispatches until `stop`, then finishes what is under way; what a provider does not finish in time is settled as unknown."""
+        """Dispatches until `stop`, then finishes what is under way; what a provider does not finish in time is settled as unknown.
+
+        A database that is away is asked again; batches under way go on and settle when it is back.
+        """
         bell = self._db.bell("due")
         renewing = asyncio.create_task(self._renew())
         try:
             while not stop.is_set():
                 bell.clear()
                 self._freed.clear()
-                if not await self._round():
+                try:
+                    claimed = await self._round()
+                except Unavailable as error:
+                    log.warning("nothing claimed", reason=error.message)
+                    await clock.first(AWAY, stop)
+                    continue
+                if not claimed:
                     await clock.first(POLL, stop, bell, self._freed)
-        finally:
             await self._land()
+        finally:
             renewing.cancel()
             self._db.drop_bell("due", bell)
 

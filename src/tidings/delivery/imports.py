@@ -10,14 +10,14 @@ import io
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
-from tidings.clock import SECOND, Clock
+from tidings.clock import HOUR, SECOND, Clock
 from tidings.database import Database, Tx
 from tidings.domain import contacts, jobs, lists
 from tidings.domain.contacts import Cursor, Record, Row, Source, Table
@@ -32,6 +32,8 @@ PAUSE = 5 * SECOND
 """Before a job is tried again that could not go on for now, or whose file is not on this machine."""
 SEARCHES = 6
 """How many workers may look for the file before it counts as lost: each machine has a data folder of its own unless they share one."""
+ORPHANED = HOUR
+"""After this long without a change an upload that no job waits for is one whose receiver was killed before it made the job."""
 CELL = 32_000
 """Characters of a cell that the rejects file shows; spreadsheets take no more."""
 
@@ -90,6 +92,28 @@ async def run_import(db: Database, now: Clock, data_folder: Path, job: Job, stop
     except asyncio.CancelledError:
         await house.give_back(job, 0)
         raise
+
+
+async def sweep_uploads(db: Database, data_folder: Path, *, now: int) -> int:
+    """Removes uploads that nobody will import; answers how many. Those of jobs that are not finished stay, and those just being received."""
+    files = await asyncio.to_thread(_old_uploads, data_folder, now - ORPHANED)
+    if not files:
+        return 0
+    # read after the folder was: a job made meanwhile has a file too young to be among them
+    waiting = {msgspec.json.decode(params, type=Source).file(data_folder) for params in await db.read(jobs.unfinished, contacts.KIND)}
+    orphans = [file for file in files if file not in waiting]
+    for file in orphans:
+        await asyncio.to_thread(file.unlink, missing_ok=True)
+    return len(orphans)
+
+
+def _old_uploads(data_folder: Path, before: int) -> list[Path]:
+    found: list[Path] = []
+    for file in contacts.uploads(data_folder):
+        with suppress(FileNotFoundError):
+            if file.stat().st_mtime * SECOND < before:
+                found.append(file)
+    return found
 
 
 class _House(msgspec.Struct, frozen=True):

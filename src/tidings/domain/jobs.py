@@ -87,6 +87,11 @@ def page(tx: Tx, tenant_id: int, *, limit: int, page: int, kind: str | None = No
     return Page(rows, total)
 
 
+def unfinished(tx: Tx, kind: str) -> list[str]:
+    """The params of every job of a kind, any tenant's, that did not come to its end."""
+    return [row[0] for row in tx.rows("SELECT params FROM jobs WHERE tenant_id > 0 AND kind = :kind AND finished_at IS NULL", kind=kind)]
+
+
 def unfinished_by_hand(tx: Tx, tenant_id: int, kind: str) -> list[Job]:
     """Jobs of a command that did not come to their end, the newest first."""
     return tx.all(

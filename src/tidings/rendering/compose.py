@@ -40,9 +40,17 @@ class _Refusing:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, TemplateError):
-            raise ComposeError(f"The template failed: {error.detail or error.kind}") from error
+            raise ComposeError(_failure(error)) from error
         if isinstance(error, Invalid | TooLarge) and not isinstance(error, ComposeError):
             raise ComposeError(error.message) from error
+
+
+def _failure(error: TemplateError) -> str:
+    """What the engine says, as a sentence."""
+    said = error.detail or error.kind
+    if "fuel" in said.lower():
+        return "The template did more work than a message may: is there a loop without an end?"
+    return f"The template failed: {said}"
 
 
 _refusing = _Refusing()

@@ -8,6 +8,7 @@ from typing import Any
 from minijinja import Environment, TemplateError
 
 from tidings.errors import Invalid, TooLarge
+from tidings.rendering.bounds import check_expressions
 from tidings.rendering.marks import DELIMITER
 from tidings.rendering.segments import Segment, tokens
 
@@ -83,6 +84,7 @@ def environment(fuel: int = FUEL, *, metered: bool = False) -> Environment:
 
 def compile_check(template: str, field: str) -> None:
     """Raises Invalid naming `field`, line and complaint when `template` does not compile, or calls a filter or function nobody has."""
+    check_expressions(template, field)
     try:
         environment().add_template("it", template)
     except TemplateError as error:

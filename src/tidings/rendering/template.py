@@ -13,7 +13,7 @@ from mjml import mjml2html
 from tidings.domain.templates import Content
 from tidings.errors import Invalid
 from tidings.message.address import refuse_control
-from tidings.rendering import links, marks, plaintext
+from tidings.rendering import bounds, links, marks, plaintext
 from tidings.rendering.context import KNOWN, Variable
 from tidings.rendering.engine import FUNCTIONS, bare_source, compile_check, environment, refusal
 from tidings.rendering.guard import check_growth
@@ -134,13 +134,17 @@ def _declared(variables: Sequence[Mapping[str, Any]]) -> list[Variable]:
 def _html(body: str, form: str) -> tuple[str, str, list[str]]:
     """(prepared HTML, text derived from it, link targets)."""
     shield = Shield(body)
+    bounds.check_depth(shield.hidden, xml=form == "mjml")
     hidden = _compiled_mjml(shield) if form == "mjml" else shield.hidden
     if form == "html" and _STYLE.search(hidden):
         # Expressions that make up tags or rules cannot be parsed around; such a body keeps its <style> as it is.
         inlined = _inlined(hidden)
         hidden = inlined if shield.survives(inlined) else hidden
     cut, targets = links.cut_html(shield, hidden)
-    plain = _derived_text(shield, plaintext.from_html(cut, targets, shield.places))
+    try:
+        plain = _derived_text(shield, plaintext.from_html(cut, targets, shield.places))
+    except RecursionError as error:
+        raise bounds.too_deep() from error
     return links.place_pixel(shield.restore(cut)), plain, targets
 
 

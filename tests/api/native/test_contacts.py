@@ -175,3 +175,13 @@ async def test_a_key_needs_the_scope(api: Api) -> None:
     assert (await reader.post("/api/v1/contacts", json={"email": "a@example.com"})).status_code == 403
     assert (await reader.post("/api/v1/contacts/import", content=b"email\n")).status_code == 403
     assert (await api.stranger.get("/api/v1/contacts")).status_code == 401
+
+
+async def test_an_attribute_that_cannot_be_asked_for_is_refused_alike_on_both_databases(api: Api) -> None:
+    await made(api, email="ann@example.com", attributes={"a.b": "x", "2nd": "x", "shoe size": "41", "_größe-1": "x"})
+    for name in ("a.b", "2nd", "9999-12", 'a"b', "$", "[0]", " x"):
+        for path in ("/api/v1/contacts", "/api/v1/contacts.csv"):
+            answer = await api.client.get(path, params={"attribute": f"{name}:x"})
+            assert (answer.status_code, list(answer.json()["errors"])) == (422, ["attribute"]), (path, name)
+    assert await listed(api, "?attribute=shoe size:41&attribute=_größe-1:x") == ["ann@example.com"]
+    assert await listed(api, "?attribute=shoe size:42") == []

@@ -61,7 +61,7 @@ async def test_the_bare_file_is_taken_too(api: Api) -> None:
         (b"email\na@example.com", {"delimiter": "x"}, "delimiter"),
         (b"email\na@example.com", {"encoding": "utf-16"}, "encoding"),
         (b"email\na@example.com", {"region": "Italy"}, "region"),
-        (b"email\na@example.com", {"list": "two\nlines"}, "name"),
+        (b"email\na@example.com", {"list": "two\nlines"}, "list"),
     ],
 )
 async def test_what_cannot_be_imported_is_refused_at_once_and_not_kept(
@@ -92,3 +92,16 @@ async def test_another_tenants_job_is_not_there(api: Api) -> None:
     assert (await rival.get(f"/api/v1/jobs/{job['id']}/rejects")).status_code == 404
     assert (await rival.get("/api/v1/jobs")).json()["jobs"] == []
     assert (await api.client.get("/api/v1/jobs/job_nothing")).status_code == 404
+
+
+async def test_two_files_in_one_form_are_refused_and_not_run_together(api: Api) -> None:
+    files = [("file", ("a.csv", CSV, "text/csv")), ("file", ("b.csv", CSV, "text/csv"))]
+    answer = await api.client.post("/api/v1/contacts/import", files=files)
+    assert (answer.status_code, list(answer.json()["errors"])) == (422, ["file"])
+    assert not list(api.house.data_folder.glob("imports/upload-*"))
+
+
+async def test_a_data_folder_that_takes_nothing_is_a_503(api: Api) -> None:
+    (api.house.data_folder / "imports").write_text("a file where the folder should be")
+    answer = await uploaded(api)
+    assert (answer.status_code, "cannot be kept" in answer.json()["error"]) == (503, True)

@@ -144,3 +144,19 @@ async def test_another_tenants_provider_is_not_found(api: Api):
 async def test_only_a_key_that_may_administer_sees_providers(api: Api):
     other = api.client_for(await api.new_key(api.tenant, "campaigns:write", "campaigns:read"))
     assert (await other.get(PATH)).status_code == 403
+
+
+async def test_what_waited_for_a_mended_provider_is_due_at_once(api: Api):
+    path = f"{PATH}/{(await made(api, chosen=True))['id']}"
+    waiting = "UPDATE communications SET due_at = :later WHERE tenant_id = :t"
+    for mend in (lambda: api.client.post(f"{path}/resume"), lambda: api.client.patch(path, json={"settings": {"password": "right"}})):
+        await api.send()
+        await api.run(waiting, later=api.at + 60_000, t=api.tenant.id)
+        await api.run(
+            "UPDATE providers SET paused_at = :now, paused_until = :until, paused_reason = 'wrong password' WHERE tenant_id = :t AND name = 'Relay'",
+            now=api.at,
+            until=api.at + 60_000,
+            t=api.tenant.id,
+        )
+        assert (await mend()).status_code == 200
+        assert {row[0] for row in await api.rows("SELECT due_at FROM communications WHERE tenant_id = :t", t=api.tenant.id)} == {api.at}

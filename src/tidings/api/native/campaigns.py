@@ -245,7 +245,7 @@ _PATH = "/api/v1/campaigns"
 _STATE = Parameter("state", "string", "draft, active, paused or archived")
 
 ROUTES: list[Route] = [
-    Route("GET", _PATH, index, "campaigns:read", "List campaigns", gives=CampaignAnswer, query=(_STATE, "name", *PAGED)),
+    Route("GET", _PATH, index, "campaigns:read", "List campaigns", gives=CampaignAnswer, lists="campaigns", query=(_STATE, "name", *PAGED)),
     Route("POST", _PATH, create, "campaigns:write", "Make a campaign", NewCampaign, CampaignAnswer, status=201),
     Route("GET", _PATH + "/{id}", show, "campaigns:read", "One campaign", gives=CampaignAnswer),
     Route("PATCH", _PATH + "/{id}", change, "campaigns:write", "Change its settings", ChangedCampaign, CampaignAnswer),

@@ -226,7 +226,9 @@ _FILTERS = (
 )
 
 ROUTES: list[Route] = [
-    Route("GET", "/api/v1/contacts", index, "contacts:read", "List contacts", gives=ContactAnswer, query=(*_FILTERS, *PAGED)),
+    Route(
+        "GET", "/api/v1/contacts", index, "contacts:read", "List contacts", gives=ContactAnswer, lists="contacts", query=(*_FILTERS, *PAGED)
+    ),
     Route("POST", "/api/v1/contacts", create, "contacts:write", "Make a contact", Said, ContactAnswer, status=201),
     Route("PUT", "/api/v1/contacts", upsert, "contacts:write", "Make or change the contact with this email, or phone", Said, ContactAnswer),
     Route("GET", "/api/v1/contacts.csv", export, "contacts:read", "Contacts as CSV", query=_FILTERS),

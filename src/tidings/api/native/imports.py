@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator
 from email.message import Message
 from pathlib import Path
@@ -30,8 +29,10 @@ _PLAIN = {"text/csv", "application/csv", "text/plain", "application/octet-stream
 
 async def upload(call: Call) -> Reply:
     """202 with the job. The file comes as the field `file` of a multipart form or as the whole body (text/csv); 422 when it is no CSV of contacts."""
-    folder = await asyncio.to_thread(contacts.imports_folder, call.house.data_folder)
-    path = folder / f"upload-{secrets.token_hex(12)}.csv"
+    try:
+        path = await asyncio.to_thread(contacts.new_upload, call.house.data_folder)
+    except OSError as error:
+        raise _unkept(error) from error
     try:
         options = await _received(call, path)
         source = contacts.checked_source(
@@ -47,11 +48,15 @@ async def upload(call: Call) -> Reply:
         job = await call.db.write(_begin, call.tenant_id, source, options.get("list", ""), now=call.now)
     except OSError as error:
         await asyncio.to_thread(path.unlink, missing_ok=True)
-        raise Unavailable(f"The file cannot be kept: {error.strerror}") from error
+        raise _unkept(error) from error
     except BaseException:
         await asyncio.to_thread(path.unlink, missing_ok=True)
         raise
     return accepted(jobs.shown(job))
+
+
+def _unkept(error: OSError) -> Unavailable:
+    return Unavailable(f"The file cannot be kept: {error.strerror}")
 
 
 def _looked_at(path: Path, source: Source) -> None:
@@ -64,7 +69,9 @@ def _looked_at(path: Path, source: Source) -> None:
 def _begin(tx: Tx, tenant_id: int, source: Source, name: str, *, now: int) -> Job:
     if name.strip():
         spelled = ids.parse("list", name.strip())
-        found = lists.get(tx, tenant_id, spelled) if spelled is not None else lists.ensure(tx, tenant_id, lists.name_of(name, "list"), now=now)
+        found = (
+            lists.get(tx, tenant_id, spelled) if spelled is not None else lists.ensure(tx, tenant_id, lists.name_of(name, "list"), now=now)
+        )
         if found is None:
             raise Invalid.field("list", "is not a list's id or name")
         source = msgspec.structs.replace(source, list_id=found.id)
@@ -99,36 +106,53 @@ async def _copied(chunks: AsyncIterator[bytes], file: BinaryIO) -> None:
     await asyncio.to_thread(file.write, bytes(waiting))
 
 
+class _Form:
+    """A form that is read as it comes: short fields are kept, the file is passed on."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._name = ""
+        self._fields: dict[str, bytearray] = {}
+
+    def take(self, event: multipart.MultipartSegment | bytes | bytearray | None) -> bytes:
+        """What of the file is in this event of the parser. Raises Invalid at a second file: one import is one file."""
+        if isinstance(event, multipart.MultipartSegment):
+            self._name = event.name or ""
+            if self._name == "file" and "file" in self.names:
+                raise Invalid.field("file", "is there twice: one import is one file")
+            self.names.add(self._name)
+        elif event and self._name == "file":
+            return bytes(event)
+        elif event and len(kept := self._fields.setdefault(self._name, bytearray())) < FIELD_SIZE:
+            kept += event[:FIELD_SIZE]
+        return b""
+
+    def options(self) -> dict[str, str]:
+        """The fields that say how to read the file. Raises Malformed when they are not UTF-8."""
+        try:
+            return {name: self._fields[name].decode() for name in OPTIONS if name in self._fields}
+        except UnicodeDecodeError as error:
+            raise Malformed("The form is not UTF-8") from error
+
+
 async def _from_form(chunks: AsyncIterator[bytes], boundary: str, file: BinaryIO) -> dict[str, str]:
     """The fields but for the file, which is written as it comes."""
-    fields: dict[str, bytearray] = {}
-    parts: set[str] = set()
+    form = _Form()
 
     async def inside() -> AsyncIterator[bytes]:
-        name = ""
         try:
             with multipart.PushMultipartParser(boundary, max_segment_count=20) as parser:
                 async for chunk in chunks:
                     for event in parser.parse(chunk):
-                        if isinstance(event, multipart.MultipartSegment):
-                            name = event.name or ""
-                            if name == "file" and name in parts:
-                                raise Invalid.field("file", "is there twice: one file is one import")
-                            parts.add(name)
-                        elif event and name == "file":
-                            yield bytes(event)
-                        elif event and len(fields.setdefault(name, bytearray())) < FIELD_SIZE:
-                            fields[name] += event[:FIELD_SIZE]
+                        if part := form.take(event):
+                            yield part
         except multipart.MultipartError as error:
             raise Malformed(f"The form cannot be read: {error}") from error
 
     await _copied(inside(), file)
-    if "file" not in parts:
+    if "file" not in form.names:
         raise Invalid.field("file", "is required: the CSV, as a field of this name")
-    try:
-        return {name: fields[name].decode() for name in OPTIONS if name in fields}
-    except UnicodeDecodeError as error:
-        raise Malformed("The form is not UTF-8") from error
+    return form.options()
 
 
 def _flushed(file: BinaryIO) -> None:

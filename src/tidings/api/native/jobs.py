@@ -114,6 +114,7 @@ ROUTES: list[Route] = [
         "contacts:read",
         "List jobs",
         gives=JobAnswer,
+        lists="jobs",
         query=(Parameter("kind", "string", "import or enroll"), *PAGED),
     ),
     Route("GET", "/api/v1/jobs/{id}", show, "", "One job", gives=JobAnswer),

@@ -150,12 +150,21 @@ def _shown(row: RecipientList) -> ListAnswer:
 
 
 ROUTES: list[Route] = [
-    Route("GET", "/api/v1/lists", index, "contacts:read", "List recipient lists", gives=ListAnswer, query=PAGED),
+    Route("GET", "/api/v1/lists", index, "contacts:read", "List recipient lists", gives=ListAnswer, lists="lists", query=PAGED),
     Route("POST", "/api/v1/lists", create, "contacts:write", "Make a list", Named, ListAnswer, status=201),
     Route("GET", "/api/v1/lists/{id}", show, "contacts:read", "One list", gives=ListAnswer),
     Route("PATCH", "/api/v1/lists/{id}", rename, "contacts:write", "Rename a list", Named, ListAnswer),
     Route("DELETE", "/api/v1/lists/{id}", delete, "contacts:write", "Remove a list, not its contacts", status=204),
-    Route("GET", "/api/v1/lists/{id}/contacts", members, "contacts:read", "Who is in a list", gives=ContactAnswer, query=PAGED),
+    Route(
+        "GET",
+        "/api/v1/lists/{id}/contacts",
+        members,
+        "contacts:read",
+        "Who is in a list",
+        gives=ContactAnswer,
+        lists="contacts",
+        query=PAGED,
+    ),
     Route("POST", "/api/v1/lists/{id}/contacts", add, "contacts:write", "Add contacts to a list", Chosen, AddedAnswer),
     Route("DELETE", "/api/v1/lists/{id}/contacts", remove, "contacts:write", "Take contacts out of a list", Chosen, RemovedAnswer),
     Route("DELETE", "/api/v1/lists/{id}/contacts/{contact_id}", remove_one, "contacts:write", "Take one contact out of a list", status=204),

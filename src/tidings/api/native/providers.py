@@ -10,7 +10,7 @@ from tidings.api import bodies
 from tidings.api.native.contents import Channel, channel_of
 from tidings.api.wire import Call, Parameter, Reply, Route, created, instant, instant_or_none, listing, no_content, ok
 from tidings.database import Tx
-from tidings.domain import carriers
+from tidings.domain import carriers, communications
 from tidings.domain.carriers import Carrier
 from tidings.errors import Invalid, NotFound
 from tidings.providers.registry import KINDS, Kind
@@ -97,7 +97,10 @@ async def change(call: Call) -> Reply:
             merged = {**_opened(before, vault), **asked.settings}
             said = {field: value for field, value in merged.items() if value is not None}
             sealed = _sealed(vault, _kind(before.kind, before.channel), said)
-        return carriers.update(tx, call.tenant_id, carrier_id, name=name, settings=sealed, now=call.now)
+        after = carriers.update(tx, call.tenant_id, carrier_id, name=name, settings=sealed, now=call.now)
+        if before.paused_at is not None and after.paused_at is None:
+            communications.hasten(tx, call.tenant_id, after.channel, now=call.now)
+        return after
 
     return ok(_shown(await call.db.write(write), vault))
 
@@ -118,7 +121,9 @@ async def resume(call: Call) -> Reply:
     carrier_id = _id(call)
 
     def write(tx: Tx) -> Carrier:
-        carriers.resume(tx, call.tenant_id, carrier_id)
+        carrier = carriers.get(tx, call.tenant_id, carrier_id)
+        if carriers.resume(tx, call.tenant_id, carrier_id):
+            communications.hasten(tx, call.tenant_id, carrier.channel, now=call.now)
         return carriers.get(tx, call.tenant_id, carrier_id)
 
     return ok(_shown(await call.db.write(write), call.house.vault))
@@ -201,7 +206,7 @@ _PATH = "/api/v1/providers"
 _CHANNEL = Parameter("channel", "string", "email or sms")
 
 ROUTES: list[Route] = [
-    Route("GET", _PATH, index, "admin:read", "List providers", gives=ProviderAnswer, query=(_CHANNEL,)),
+    Route("GET", _PATH, index, "admin:read", "List providers", gives=ProviderAnswer, lists="providers", query=(_CHANNEL,)),
     Route("POST", _PATH, create, "admin:write", "Set up a provider", NewProvider, ProviderAnswer, status=201),
     Route("GET", _PATH + "/{id}", show, "admin:read", "One provider", gives=ProviderAnswer),
     Route("PATCH", _PATH + "/{id}", change, "admin:write", "Change it", ChangedProvider, ProviderAnswer),

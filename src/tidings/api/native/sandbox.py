@@ -86,7 +86,16 @@ _FILTERS = (
 )
 
 ROUTES: list[Route] = [
-    Route("GET", _PATH, index, "communications:read", "List what the sandbox kept", gives=SandboxMessage, query=(*_FILTERS, *PAGED)),
+    Route(
+        "GET",
+        _PATH,
+        index,
+        "communications:read",
+        "List what the sandbox kept",
+        gives=SandboxMessage,
+        lists="messages",
+        query=(*_FILTERS, *PAGED),
+    ),
     Route("DELETE", _PATH, clear, "communications:write", "Empty the sandbox", status=204),
     Route("GET", _PATH + "/{id}", show, "communications:read", "One kept message", gives=SandboxMessage),
 ]

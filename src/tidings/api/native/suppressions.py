@@ -111,7 +111,9 @@ _FILTERS = (
 )
 
 ROUTES: list[Route] = [
-    Route("GET", _PATH, index, "contacts:read", "List suppressions", gives=SuppressionAnswer, query=(*_FILTERS, *PAGED)),
+    Route(
+        "GET", _PATH, index, "contacts:read", "List suppressions", gives=SuppressionAnswer, lists="suppressions", query=(*_FILTERS, *PAGED)
+    ),
     Route("POST", _PATH, create, "contacts:write", "Suppress an address", NewSuppression, SuppressionAnswer, status=201),
     Route("GET", _PATH + "/{id}", show, "contacts:read", "One suppression", gives=SuppressionAnswer),
     Route("DELETE", _PATH + "/{id}", remove, "contacts:write", "Let an address be written to again", status=204),

@@ -240,11 +240,29 @@ def _checked_name(name: str) -> str:
 _CHANNEL = Parameter("channel", "string", "email or sms")
 
 ROUTES: list[Route] = [
-    Route("GET", "/api/v1/templates", index, "templates:read", "List templates", gives=TemplateAnswer, query=(_CHANNEL, *PAGED)),
+    Route(
+        "GET",
+        "/api/v1/templates",
+        index,
+        "templates:read",
+        "List templates",
+        gives=TemplateAnswer,
+        lists="templates",
+        query=(_CHANNEL, *PAGED),
+    ),
     Route("POST", "/api/v1/templates", create, "templates:write", "Make a template", NewTemplate, TemplateAnswer, status=201),
     Route("GET", "/api/v1/templates/{id}", show, "templates:read", "One template", gives=TemplateAnswer),
     Route("PATCH", "/api/v1/templates/{id}", revise, "templates:write", "Make a new version", Revised, TemplateAnswer),
     Route("DELETE", "/api/v1/templates/{id}", archive, "templates:write", "Archive a template", status=204),
-    Route("GET", "/api/v1/templates/{id}/versions", versions, "templates:read", "Every version", gives=VersionAnswer, query=PAGED),
+    Route(
+        "GET",
+        "/api/v1/templates/{id}/versions",
+        versions,
+        "templates:read",
+        "Every version",
+        gives=VersionAnswer,
+        lists="versions",
+        query=PAGED,
+    ),
     Route("POST", "/api/v1/templates/{id}/preview", preview, "templates:read", "Render it for somebody", Asked, PreviewAnswer),
 ]

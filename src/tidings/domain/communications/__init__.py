@@ -10,7 +10,7 @@ from tidings.domain.communications.cancel import (
     park,
     unpark,
 )
-from tidings.domain.communications.claim import Queue, claim, queues, release, renew, sweep, waiting
+from tidings.domain.communications.claim import Queue, claim, hasten, queues, release, renew, sweep, waiting
 from tidings.domain.communications.record import Communication, Due, due, get, page
 from tidings.domain.communications.report import Click, Hit, clicks, link_target, track
 from tidings.domain.communications.settle import Settled, Settlement, settle
@@ -33,6 +33,7 @@ __all__ = [
     "clicks",
     "due",
     "get",
+    "hasten",
     "in_process",
     "link_target",
     "page",

@@ -48,13 +48,14 @@ def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], *, provi
         " error_code = r_error_code, provider = :provider, provider_message_id = COALESCE(r_provider_message_id, provider_message_id),"
         " sent_at = CASE WHEN r_state = 'sent' THEN COALESCE(sent_at, :now) ELSE sent_at END, updated_at = :now"
         " FROM :outcomes(r_id bigint, r_state text, r_due_at bigint, r_error text, r_error_code text, r_provider_message_id text, r_refund bigint) r"
-        " WHERE tenant_id = :tenant_id AND id = r_id AND CASE WHEN lease = :lease THEN state = 'in_process' ELSE false END"
+        " WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND id = r_id AND CASE WHEN lease = :lease THEN state = 'in_process' ELSE false END"
         " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at),"
         " state, error, enrollment_id, sole, due_at",
         tenant_id=tenant_id,
         lease=lease,
         provider=provider,
         now=now,
+        ids=[outcome.id for outcome in outcomes],
         outcomes=[msgspec.structs.astuple(outcome) for outcome in outcomes],
     )
     happened: list[events.Event] = []

@@ -7,7 +7,17 @@ from tidings.domain.contacts.export import csv_header, csv_rows
 from tidings.domain.contacts.find import Filters, after, find_by_email, find_by_phone, get, page
 from tidings.domain.contacts.load import Loaded, Row, load
 from tidings.domain.contacts.record import Consent, Contact, Fields
-from tidings.domain.contacts.source import KIND, Cursor, Source, begin_import, checked_source, imports_folder, rejects_file
+from tidings.domain.contacts.source import (
+    KIND,
+    Cursor,
+    Source,
+    begin_import,
+    checked_source,
+    imports_folder,
+    new_upload,
+    rejects_file,
+    uploads,
+)
 from tidings.domain.contacts.table import Record, Table
 
 __all__ = [
@@ -36,8 +46,10 @@ __all__ = [
     "imports_folder",
     "load",
     "neutral",
+    "new_upload",
     "page",
     "rejects_file",
     "update",
+    "uploads",
     "upsert",
 ]

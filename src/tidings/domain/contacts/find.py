@@ -114,7 +114,9 @@ def _where(filters: Filters) -> tuple[LiteralString, dict[str, Param]]:
 
 def _wanted(name: str, value: str) -> tuple[str, str, str]:
     if not _ATTRIBUTE.fullmatch(name):
-        raise Invalid.field("attribute", f"must name an attribute by letters, digits, spaces, - and _, no digit first: {name[:40]!a} is none")
+        raise Invalid.field(
+            "attribute", f"must name an attribute by letters, digits, spaces, - and _, no digit first: {name[:40]!a} is none"
+        )
     return name, msgspec.json.encode(value).decode(), value
 
 

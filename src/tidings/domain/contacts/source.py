@@ -1,6 +1,7 @@
 """What an import is told and how far it has come: the params and the cursor of its job, and where its files are."""
 
 import codecs
+import secrets
 from pathlib import Path
 
 import msgspec
@@ -70,6 +71,16 @@ def imports_folder(data_folder: Path) -> Path:
     folder = data_folder / "imports"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def new_upload(data_folder: Path) -> Path:
+    """Where a file that is being received goes; nothing is there yet."""
+    return imports_folder(data_folder) / f"upload-{secrets.token_hex(12)}.csv"
+
+
+def uploads(data_folder: Path) -> list[Path]:
+    """Every file that was received and is still there."""
+    return sorted(imports_folder(data_folder).glob("upload-*.csv"))
 
 
 def rejects_file(data_folder: Path, job_id: int) -> Path:
