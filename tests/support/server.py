@@ -59,7 +59,12 @@ class Server:
     def _end(self, how: signal.Signals) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, how)
-        self._process.communicate(timeout=60)
+        try:
+            self._process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+            pytest.fail(f"the server did not end on {how.name}")
         return self._process.returncode
 
 

@@ -9,6 +9,7 @@ from tidings.clock import DAY
 from tidings.database import Tx
 from tidings.delivery import planner
 from tidings.domain import campaigns, communications, enrollments, jobs
+from tidings.domain.counters import Tally
 from tidings.errors import Invalid, NotFound
 from tidings.message.outgoing import accepted, deferred
 
@@ -46,8 +47,8 @@ async def test_an_enrollment_ends_with_whichever_of_its_messages_is_settled_last
     async def settle(channel: str, lease: int) -> int:
         def unit(tx: Tx) -> int:
             sent = [communications.Settled(due.id, "sent") for due in claimed[channel]]
-            result = communications.settle(tx, house.tenant_id, lease, sent, provider="told", now=house.now)
-            return enrollments.complete(tx, house.tenant_id, result.ended, result.ending, now=house.now)
+            result = communications.settle(tx, house.tenant_id, lease, sent, Tally(), provider="told", now=house.now)
+            return enrollments.complete(tx, house.tenant_id, result.ended, result.ending, Tally(), now=house.now)
 
         return await house.db.write(unit)
 

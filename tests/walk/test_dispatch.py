@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.walk import House, minutes, text_of
 from tidings.domain import communications, enrollments, suppressions, tenants
+from tidings.domain.counters import Tally
 from tidings.message.outgoing import Address, accepted, deferred, paused, refused, unknown
 
 
@@ -116,7 +117,7 @@ async def test_a_worker_that_comes_back_too_late_changes_nothing(house: House) -
     await house.db.write(communications.sweep, queue, now=house.now)
     await house.db.write(communications.claim, queue, lease=8, until=house.now, now=house.now, limit=10)
     late = communications.Settled(made.id, "failed", error="late")
-    result = await house.db.write(communications.settle, house.tenant_id, 7, [late], provider="x", now=house.now)
+    result = await house.db.write(communications.settle, house.tenant_id, 7, [late], Tally(), provider="x", now=house.now)
     assert result.settled == 0
     assert await house.states() == ["in_process"]
     assert (await house.counts()).failed == 0

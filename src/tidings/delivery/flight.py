@@ -9,16 +9,17 @@ import structlog
 from tidings.clock import Clock
 from tidings.database import Database, Tx
 from tidings.delivery import retry
-from tidings.domain import carriers, communications, enrollments
+from tidings.domain import carriers, communications, counters, enrollments
 from tidings.domain.carriers import Carrier
 from tidings.domain.communications import Due, Settled
+from tidings.domain.counters import Tally
 from tidings.domain.templates import Content
 from tidings.errors import Invalid, NotFound, Unavailable
 from tidings.message.outgoing import Outcome, Sealed, deferred, refused, unknown
 from tidings.providers.base import Provider
 from tidings.rendering.compose import Composer
 
-FLUSH = 0.05
+FLUSH = 0.1
 """Seconds after which outcomes are settled though the batch goes on: what a crash can double is no older than that."""
 BREATH = 25
 """Messages composed before others of this process get their turn."""
@@ -149,8 +150,11 @@ class Flight:
 
     def _write(self, tx: Tx, outcomes: list[Settled], *, now: int) -> None:
         tenant_id, carrier = self._tenant_id, self._taken.carrier
-        result = communications.settle(tx, tenant_id, self._lease, outcomes, provider=carrier.kind, now=now)
-        enrollments.complete(tx, tenant_id, result.ended, result.ending, now=now)
+        tally = Tally()
+        result = communications.settle(tx, tenant_id, self._lease, outcomes, tally, provider=carrier.kind, now=now)
+        enrollments.complete(tx, tenant_id, result.ended, result.ending, tally, now=now)
+        # last, for others wait who add to the same counts
+        counters.fold(tx, tally)
         if self._paused is not None:
             until = now + (self._paused.retry_after or retry.PAUSE)
             carriers.pause(tx, tenant_id, carrier.id, self._paused.reason, until=until, now=now)

@@ -53,14 +53,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
-    """Stores the interactions and counts them. A `tally` brought along is written with them."""
-    if not events and tally is None:
-        return
-    tally = tally or Tally()
+    """Stores the interactions and counts them: in the `tally` brought along, which its owner then folds, or else at once."""
+    counted = Tally() if tally is None else tally
     rows: list[tuple[int | str | None, ...]] = []
     for event in events:
         subject = event.subject
-        _count(tally, event)
+        _count(counted, event)
         rows.append(
             (
                 subject.tenant_id,
@@ -84,7 +82,8 @@ def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
             " link_index integer, detail text, user_agent text, ip text) r",
             rows=rows,
         )
-    counters.fold(tx, tally)
+    if tally is None:
+        counters.fold(tx, counted)
 
 
 def _count(tally: Tally, event: Event) -> None:

@@ -153,8 +153,6 @@ def _count(tx: Tx, communication: Communication, *, suppressed: bool, now: int) 
     )
     bucket: Bucket = subject.bucket()
     tally.at(bucket).accepted += 1
-    failures = [events.Event(subject, "failed", now, detail=communication.error)] if suppressed else []
     if suppressed:
-        events.append(tx, failures, tally)
-    else:
-        counters.fold(tx, tally)
+        events.append(tx, [events.Event(subject, "failed", now, detail=communication.error)], tally)
+    counters.fold(tx, tally)

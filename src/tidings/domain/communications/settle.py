@@ -4,6 +4,7 @@ import msgspec
 
 from tidings.database import Tx
 from tidings.domain import events
+from tidings.domain.counters import Tally
 
 
 class Settled(msgspec.Struct, frozen=True, gc=False):
@@ -33,8 +34,8 @@ class Settlement(msgspec.Struct, frozen=True):
 _EVENT: dict[str, events.Kind] = {"sent": "sent", "failed": "failed", "suppressed": "failed", "unknown": "unknown", "canceled": "canceled"}
 
 
-def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], *, provider: str, now: int) -> Settlement:
-    """Writes the outcomes of messages claimed under `lease`. A row no longer held under it is left alone.
+def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], tally: Tally, *, provider: str, now: int) -> Settlement:
+    """Writes the outcomes of messages claimed under `lease` and counts them in `tally`. A row no longer held under it is left alone.
 
     A message whose cancelation was asked for meanwhile (`due_at` 0) is canceled instead of being tried again.
     """
@@ -68,5 +69,5 @@ def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], *, provi
             happened.append(events.Event(events.Subject(*row[:9]), kind, now, detail=None if kind == "sent" else error))
         if enrollment_id is not None and due_at is None:
             (ended if sole and state != "unknown" else ending).append(enrollment_id)
-    events.append(tx, happened)
+    events.append(tx, happened, tally)
     return Settlement(len(rows), ended, ending)

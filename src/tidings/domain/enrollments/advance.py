@@ -80,14 +80,16 @@ def advance(tx: Tx, tenant_id: int, campaign_id: int, *, limit: int, now: int) -
     groups: dict[int, list[_Walker]] = {}
     for walker in walkers:
         groups.setdefault(walker.position, []).append(walker)
+    tally = Tally()
     for position, group in groups.items():
         following = [step for step in steps if step.position > position]
         if following:
-            _make(tx, tenant_id, campaign_id, following, group, tracking=(campaign[0], campaign[1]), now=now)
+            _make(tx, tenant_id, campaign_id, following, group, tally, tracking=(campaign[0], campaign[1]), now=now)
         else:
             # its last messages were deleted from the campaign while it waited
             _set_next(tx, tenant_id, group, position=position, due_at=None, now=now)
-            complete(tx, tenant_id, [], [walker.id for walker in group], now=now)
+            complete(tx, tenant_id, [], [walker.id for walker in group], tally, now=now)
+    counters.fold(tx, tally)
     return len(walkers)
 
 
@@ -117,7 +119,15 @@ def _address(walker: _Walker, channel: str) -> tuple[str, str | None, str]:
 
 
 def _make(
-    tx: Tx, tenant_id: int, campaign_id: int, following: list[_Step], group: list[_Walker], *, tracking: tuple[int, int], now: int
+    tx: Tx,
+    tenant_id: int,
+    campaign_id: int,
+    following: list[_Step],
+    group: list[_Walker],
+    tally: Tally,
+    *,
+    tracking: tuple[int, int],
+    now: int,
 ) -> None:
     """The communications of one step for everybody who stands before it."""
     step = following[0]
@@ -144,7 +154,6 @@ def _make(
         rows=rows,
     )
     _set_next(tx, tenant_id, group, position=step.position, due_at=None if step.last else now + following[1].delay, now=now)
-    tally = Tally()
     failures: list[events.Event] = []
     bucket = Bucket(tenant_id, counters.hour_of(now), step.channel, "CAMPAIGN", step.template_id or 0, campaign_id, step.id)
     tally.at(bucket).accepted += len(made)
@@ -156,7 +165,7 @@ def _make(
             failures.append(events.Event(subject, "failed", now, detail=error))
     events.append(tx, failures, tally)
     if step.last:
-        complete(tx, tenant_id, [], [row[4] for row in made if row[2] != "pending"], now=now)
+        complete(tx, tenant_id, [], [row[4] for row in made if row[2] != "pending"], tally, now=now)
     tx.notify("due")
 
 

@@ -9,8 +9,8 @@ from tidings.domain.enrollments.record import count
 from tidings.errors import NotFound
 
 
-def complete(tx: Tx, tenant_id: int, ended: list[int], ending: list[int], *, now: int) -> int:
-    """Ends enrollments: those `ended`, and those of the `ending` of which nothing more will come. Answers how many.
+def complete(tx: Tx, tenant_id: int, ended: list[int], ending: list[int], tally: Tally, *, now: int) -> int:
+    """Ends enrollments: those `ended`, and those of the `ending` of which nothing more will come; counted in `tally`. Answers how many.
 
     Two workers may settle the last two messages of one enrollment at the same time, each seeing the other's still on its way:
     so the enrollment is locked before its messages are looked at, and whoever comes second sees what the first has settled.
@@ -35,10 +35,8 @@ def complete(tx: Tx, tenant_id: int, ended: list[int], ending: list[int], *, now
         now=now,
         ids=ended,
     )
-    tally = Tally()
     for campaign_id, enrolled_at in rows:
         tally.at(Bucket(tenant_id, counters.hour_of(enrolled_at), campaign_id=campaign_id)).completed += 1
-    counters.fold(tx, tally)
     return len(rows)
 
 
