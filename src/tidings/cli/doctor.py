@@ -25,8 +25,8 @@ from tidings.settings import KEY_FILE, Settings
 
 app = typer.Typer(add_completion=False)
 
-OLDEST_SQLITE = (3, 38)
-"""`->>` came with 3.38 (UPDATE … RETURNING with 3.35)."""
+OLDEST_SQLITE = (3, 35)
+"""RETURNING and materialized common table expressions came with 3.35."""
 OLDEST_POSTGRES = 140_000
 LITTLE_SPACE = 1024**3
 SKEW = 2 * clock.SECOND
@@ -150,7 +150,7 @@ async def database(settings: Settings) -> list[Finding]:
 def _sqlite_finding(path: str, version: str, *, fresh: bool) -> Finding:
     found = f"SQLite {version}, {path}" + (" will be made at the first start" if fresh else "")
     if tuple(int(part) for part in version.split(".")) < OLDEST_SQLITE:
-        return Finding("Database", "failure", found, "Use a Python that brings SQLite 3.38 or newer.")
+        return Finding("Database", "failure", found, "Use a Python that brings SQLite 3.35 or newer.")
     return Finding("Database", "ok", found)
 
 

@@ -42,7 +42,7 @@ def for_sqlite(sql: str) -> Statement:
             return f":{name}"
         columns = _columns(declared)
         batches[name] = len(columns)
-        fields = ", ".join(f"value ->> {index} AS {column}" for index, (column, _) in enumerate(columns))
+        fields = ", ".join(f"json_extract(value, '$[{index}]') AS {column}" for index, (column, _) in enumerate(columns))
         # the LIMIT keeps SQLite from reading the JSON anew for every row that the batch is joined with
         return f"(SELECT {fields} FROM json_each(:{name}) LIMIT -1)"
 
