@@ -13,6 +13,9 @@ HOT = {
     "domain/communications/claim.py": 4,
     "domain/communications/settle.py": 1,
     "domain/communications/report.py": 3,
+    "domain/communications/change.py": 9,
+    "domain/communications/counted.py": 1,
+    "domain/communications/record.py": 2,
     "domain/communications/cancel.py": 2,
     "domain/enrollments/advance.py": 2,
     "domain/enrollments/end.py": 3,
@@ -50,6 +53,10 @@ VALUES: dict[str, Any] = {
     "track_opens": 1,
     "track_links": 1,
     "claiming": 1,
+    "claims": 10,
+    "author": "ann",
+    "state": "sent",
+    "serial": 0,
 }
 SAMPLES = {"bigint": 5, "text": "5", "integer": 5, "smallint": 1}
 

@@ -165,6 +165,32 @@ async def test_what_was_being_sent_when_its_campaign_was_paused_is_not_tried_aga
     assert await house.states() == ["sent"]
 
 
+async def test_who_refuses_mail_while_the_campaign_is_paused_gets_none_when_it_goes_on(house: House) -> None:
+    campaign = await house.campaign()
+    await house.enroll(campaign, await house.contact("ann@example.com"))
+    await house.planner.turn()
+    await house.db.write(campaigns.pause, house.tenant_id, campaign, now=house.now)
+    await house.contact("ann@example.com", email_consent="denied")
+    await house.db.write(campaigns.activate, house.tenant_id, campaign, now=house.now)
+    assert await house.dispatch() == []
+    assert [(row.state, row.error) for row in await house.rows()] == [("suppressed", "ann@example.com must not be written to: no consent")]
+    # what is no campaign's is not a matter of consent: an offer that was asked for, a password
+    await house.accept("ann@example.com")
+    assert len(await house.dispatch()) == 1
+
+
+async def test_messages_to_be_tried_again_later_keep_nobody_else_waiting(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "STOCK", 10)
+    monkeypatch.setattr(planner, "CHUNK", 5)
+    house.carrying.answer = lambda sealed: deferred("mailbox full")
+    campaign = await house.campaign()
+    people = [await house.contact(f"p{number}@example.com") for number in range(30)]
+    await house.enroll(campaign, *people)
+    for _ in range(4):
+        await house.dispatch()
+    assert len(house.carrying.sent) == 30
+
+
 async def test_deleting_an_enrollment_cancels_what_is_pending(house: House) -> None:
     campaign = await house.campaign(("email", 0), ("email", 0))
     (enrollment,) = await house.enroll(campaign, await house.contact("ann@example.com"))

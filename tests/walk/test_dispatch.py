@@ -1,13 +1,15 @@
 """The walk of one message, end to end over a real database: what is accepted goes out, or its record says why not."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
 from tests.support.walk import House, minutes, text_of
-from tidings.domain import communications, enrollments, suppressions, tenants
+from tidings.domain import carriers, communications, enrollments, suppressions, tenants
 from tidings.domain.counters import Tally
-from tidings.message.outgoing import Address, accepted, deferred, paused, refused, unknown
+from tidings.message.outgoing import Address, Outcome, Sealed, accepted, deferred, paused, refused, unknown
+from tidings.providers.base import Report
 
 
 async def test_an_accepted_mail_goes_out_and_is_counted(house: House) -> None:
@@ -46,6 +48,30 @@ async def test_a_refused_mail_fails_with_the_reason_and_is_not_tried_again(house
     house.later(minutes(600))
     assert await house.dispatch() == []
     assert [(row.state, row.error) for row in await house.rows()] == [("failed", "no such user (5.1.1)")]
+
+
+@pytest.mark.parametrize("answer", [refused("no\0 way \udcff", "5\0"), accepted("id\0", rejected=(("b@example.com", "no\0"),))])
+async def test_a_batch_is_not_lost_for_a_character_that_a_database_cannot_keep(house: House, answer: Outcome) -> None:
+    first = await house.accept()
+    await house.accept()
+    house.carrying.answer = lambda sealed: answer if sealed.communication_id == first.id else accepted("ok")
+    await house.dispatch()
+    odd, plain = await house.rows()
+    assert (odd.state, plain.state) == ("failed" if answer.kind == "refused" else "sent", "sent")
+    assert (odd.error, odd.provider_message_id) in {("no way ? (5)", None), ("Refused for some recipients: b@example.com: no", "id")}
+
+
+async def test_the_reason_of_a_pause_may_hold_any_character(house: House) -> None:
+    house.carrying.answer = lambda sealed: paused("wrong\0")
+    await house.accept()
+    stop = asyncio.Event()
+    running = asyncio.create_task(house.dispatcher().run(stop))
+    await house.carrying.reached.wait()
+    stop.set()
+    await running
+    carrier = await house.db.read(carriers.chosen, house.tenant_id, "email")
+    assert carrier is not None
+    assert carrier.paused_reason == "wrong"
 
 
 async def test_a_provider_that_cannot_work_is_paused_and_burns_no_attempt(house: House) -> None:
@@ -108,6 +134,47 @@ async def test_what_a_dead_worker_held_is_unknown_and_due_again(house: House) ->
     assert await house.states() == ["unknown"]
     assert len(await house.dispatch()) == 1
     assert await house.states() == ["sent"]
+
+
+async def test_what_ends_one_worker_after_the_other_is_held_in_the_end(house: House) -> None:
+    await house.accept()
+    (queue,) = await house.db.read(communications.queues)
+    claims = 0
+    while await house.db.write(communications.claim, queue, lease=claims, until=house.now, now=house.now, limit=9):
+        claims += 1
+        assert await house.db.write(communications.sweep, queue, now=house.now) == 1
+    assert claims == 12
+    assert await house.states() == ["unknown"]
+    assert await house.db.write(communications.release, house.tenant_id, now=house.now) == 1
+    await house.dispatch()
+    assert await house.states() == ["sent"]
+
+
+async def test_what_cannot_be_recorded_any_more_is_not_sent_any_more(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    sent: list[int] = []
+    begun = asyncio.Event()
+
+    async def send(batch: Sequence[Sealed], report: Report) -> None:
+        for sealed in batch:
+            sent.append(sealed.communication_id)
+            begun.set()
+            report(sealed.communication_id, accepted("ok"))
+            await asyncio.sleep(0.25)
+
+    monkeypatch.setattr(communications, "settle", broken)
+    monkeypatch.setattr(house.carrying, "send", send)
+    for _ in range(5):
+        await house.accept()
+    stop = asyncio.Event()
+    running = asyncio.create_task(house.dispatcher().run(stop))
+    await begun.wait()
+    stop.set()
+    await running
+    await asyncio.sleep(0.5)
+    assert len(sent) == 1
 
 
 async def test_a_worker_that_comes_back_too_late_changes_nothing(house: House) -> None:
@@ -178,6 +245,7 @@ async def test_a_suppressed_copy_is_left_out_while_the_others_get_theirs(house: 
     (mail,) = await house.dispatch()
     assert sorted(mail.recipients) == ["ann@example.com", "eve@example.com"]
     assert b"eve@example.com" not in mail.raw
+    assert [(row.state, row.error) for row in await house.rows()] == [("sent", "bob@example.com must not be written to")]
 
 
 @pytest.mark.parametrize(

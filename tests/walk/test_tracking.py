@@ -24,8 +24,7 @@ async def test_opens_and_clicks_are_recorded_and_a_click_is_an_open_too(house: H
     assert (row.open_count, row.opened_at, row.click_count, row.clicked_at) == (3, at + 5, 2, at + 9)
     counts = await house.counts()
     assert (counts.opens, counts.opened, counts.clicks, counts.clicked) == (3, 1, 2, 1)
-    (click,) = await house.db.read(communications.clicks, house.tenant_id, made.id)
-    assert (click.index, click.count, click.first_at, click.url) == (1, 2, at + 9, "https://example.org/b?x=1&y=2")
+    assert await house.db.read(communications.followed, house.tenant_id, [made.id, 999]) == {made.id: [(1, 2, at + 9)]}
 
 
 async def test_a_link_leads_where_the_content_said_and_nowhere_else(house: House) -> None:

@@ -76,6 +76,8 @@ class Flight:
                 await self._settle()
         finally:
             cut.cancel()
+            # when settling broke down: what nobody can record must not go out
+            sending.cancel()
         self._close(sending)
         await self._settle()
 
@@ -134,12 +136,14 @@ class Flight:
     async def _settle(self) -> None:
         """Writes what is known so far. A database that cannot take it now is asked again: the lease is renewed meanwhile."""
         outcomes, self._done = self._done, []
+        # once for each time the provider said so: an operator may have resumed it meanwhile
+        paused, self._paused = self._paused, None
         if not outcomes:
             return
         wait = 0.1
         while True:
             try:
-                await self._db.write(self._write, outcomes, now=self._now())
+                await self._db.write(self._write, outcomes, paused, now=self._now())
                 return
             except Unavailable as error:
                 if self._cut.is_set() and wait > 1.0:
@@ -148,15 +152,15 @@ class Flight:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, 5.0)
 
-    def _write(self, tx: Tx, outcomes: list[Settled], *, now: int) -> None:
+    def _write(self, tx: Tx, outcomes: list[Settled], paused: Outcome | None, *, now: int) -> None:
         tenant_id, carrier = self._tenant_id, self._taken.carrier
         tally = Tally()
         result = communications.settle(tx, tenant_id, self._lease, outcomes, tally, provider=carrier.kind, now=now)
         enrollments.complete(tx, tenant_id, result.ended, result.ending, tally, now=now)
         # last, for others wait who add to the same counts
         counters.fold(tx, tally)
-        if self._paused is not None:
-            until = now + (self._paused.retry_after or retry.PAUSE)
-            carriers.pause(tx, tenant_id, carrier.id, self._paused.reason, until=until, now=now)
+        if paused is not None:
+            until = now + (paused.retry_after or retry.PAUSE)
+            carriers.pause(tx, tenant_id, carrier.id, retry.plain(paused.reason), until=until, now=now)
         elif carrier.paused_at is not None and any(outcome.state == "sent" for outcome in outcomes):
             carriers.resume(tx, tenant_id, carrier.id)

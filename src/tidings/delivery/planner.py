@@ -54,7 +54,7 @@ class Planner:
 
 
 def _plan(tx: Tx, campaign: enrollments.DueCampaign, *, now: int) -> int:
-    waiting = min(communications.waiting(tx, campaign.tenant_id, channel, most=STOCK) for channel in campaign.channels.split(","))
+    waiting = min(communications.waiting(tx, campaign.tenant_id, channel, now=now, most=STOCK) for channel in campaign.channels.split(","))
     if waiting > STOCK - CHUNK:
         return 0  # a whole chunk at a time: what a turn costs is the same for ten as for a thousand
     return enrollments.advance(tx, campaign.tenant_id, campaign.campaign_id, limit=CHUNK, now=now)

@@ -1,5 +1,7 @@
 """When a message is tried again, and when it is given up: pure rules, no clock, no store."""
 
+import msgspec
+
 from tidings import clock
 from tidings.domain.communications import HELD, Due, Settled
 from tidings.message.outgoing import Outcome
@@ -23,24 +25,38 @@ PAUSE = 15 * clock.SECOND
 
 def settled(due: Due, outcome: Outcome, *, hold_unknown: bool, now: int) -> Settled:
     """What an outcome makes of a message. `hold_unknown` is the tenant's rule for messages that may have gone out."""
-    reason = _sentence(outcome)
+    reason, code = plain(_sentence(outcome)), plain(outcome.code) or None
     match outcome.kind:
         case "accepted":
             lost = "; ".join(f"{address}: {why}" for address, why in outcome.rejected)
+            partly = [*_left_out(due), *([f"Refused for some recipients: {lost}"] if lost else [])]
             return Settled(
                 due.id,
                 "sent",
-                error=f"Refused for some recipients: {lost}" if lost else None,
-                provider_message_id=outcome.provider_id or None,
+                error=plain("; ".join(partly)) or None,
+                provider_message_id=plain(outcome.provider_id) or None,
             )
         case "refused":
-            return Settled(due.id, "failed", error=reason, error_code=outcome.code or None)
+            return Settled(due.id, "failed", error=reason, error_code=code)
         case "paused":
             return Settled(due.id, "pending", due_at=now + (outcome.retry_after or PAUSE), error=reason, refund=1)
         case "unknown":
             return _unknown(due, reason, hold=hold_unknown, now=now)
         case "deferred":
-            return _deferred(due, outcome, reason, now=now)
+            return _deferred(due, outcome, reason, code, now=now)
+
+
+def _left_out(due: Due) -> list[str]:
+    """Who of several was not written to though the others were, as it is recorded."""
+    if '"skip"' not in due.recipients:
+        return []
+    skipped = msgspec.json.decode(due.recipients, type=dict[str, list[str]]).get("skip", [])
+    return [f"{address} must not be written to" for address in skipped]
+
+
+def plain(text: str) -> str:
+    """What somebody else said, as every database can keep it: no NUL, no lone surrogates. A batch must not be lost for one of them."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _sentence(outcome: Outcome) -> str:
@@ -55,9 +71,9 @@ def _unknown(due: Due, reason: str, *, hold: bool, now: int) -> Settled:
     return Settled(due.id, "unknown", due_at=now + DELAYS[max(due.attempts - 1, 0)], error=reason)
 
 
-def _deferred(due: Due, outcome: Outcome, reason: str, *, now: int) -> Settled:
+def _deferred(due: Due, outcome: Outcome, reason: str, code: str | None, *, now: int) -> Settled:
     if due.attempts > len(DELAYS):
-        return Settled(due.id, "failed", error=f"Given up after {due.attempts} attempts: {reason}", error_code=outcome.code or None)
+        return Settled(due.id, "failed", error=f"Given up after {due.attempts} attempts: {reason}", error_code=code)
     # a provider that says when knows better than our table
     wait = outcome.retry_after or DELAYS[max(due.attempts - 1, 0)]
-    return Settled(due.id, "pending", due_at=now + wait, error=reason, error_code=outcome.code or None)
+    return Settled(due.id, "pending", due_at=now + wait, error=reason, error_code=code)

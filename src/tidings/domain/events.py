@@ -9,8 +9,21 @@ from tidings.domain import counters
 from tidings.domain.counters import Bucket, Tally
 
 Kind = Literal[
-    "sent", "delivered", "opened", "clicked", "bounced", "failed", "complained", "unsubscribed", "replied", "unknown", "canceled"
+    "sent",
+    "delivered",
+    "opened",
+    "clicked",
+    "bounced",
+    "failed",
+    "complained",
+    "unsubscribed",
+    "replied",
+    "unknown",
+    "canceled",
+    "updated",
+    "commented",
 ]
+_UNCOUNTED = frozenset({"unknown", "updated", "commented"})
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
@@ -40,7 +53,9 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One thing that happened. `first` tells that it happened to this communication for the first time (opens and clicks)."""
+    """One thing that happened. `first` tells that it happened to this communication for the first time (opens and clicks),
+    `author` who did it, where somebody asked for it (the name of the API key).
+    """
 
     subject: Subject
     kind: Kind
@@ -50,6 +65,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     detail: str | None = None
     user_agent: str | None = None
     ip: str | None = None
+    author: str | None = None
 
 
 def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
@@ -72,14 +88,15 @@ def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
                 event.detail,
                 event.user_agent,
                 event.ip,
+                event.author,
             )
         )
     if rows:
         tx.run(
-            "INSERT INTO interactions (tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip)"
-            " SELECT tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip FROM"
+            "INSERT INTO interactions (tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author)"
+            " SELECT tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author FROM"
             " :rows(tenant_id bigint, communication_id bigint, contact_id bigint, campaign_id bigint, message_id bigint, kind text, at bigint,"
-            " link_index integer, detail text, user_agent text, ip text) r",
+            " link_index integer, detail text, user_agent text, ip text, author text) r",
             rows=rows,
         )
     if tally is None:
@@ -87,7 +104,7 @@ def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
 
 
 def _count(tally: Tally, event: Event) -> None:
-    if event.kind == "unknown":
+    if event.kind in _UNCOUNTED:
         return
     counts = tally.at(event.subject.bucket())
     if event.kind == "opened":

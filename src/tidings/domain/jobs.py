@@ -114,9 +114,10 @@ def claim(tx: Tx, *, now: int, lease_ms: int) -> Job | None:
     )
     return tx.one(
         Job,
-        "UPDATE jobs SET state = 'running', lease = :lease, lease_until = :until, due_at = :until, attempts = attempts + 1, updated_at = :now"
-        " WHERE (tenant_id, id) IN (SELECT tenant_id, id FROM jobs WHERE due_at <= :now ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)"
-        " RETURNING " + _COLUMNS,
+        # materialised: a plan that asks the inner question for every row would be given another job each time
+        "WITH picked AS MATERIALIZED (SELECT tenant_id, id FROM jobs WHERE due_at <= :now ORDER BY due_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        " UPDATE jobs SET state = 'running', lease = :lease, lease_until = :until, due_at = :until, attempts = attempts + 1, updated_at = :now"
+        " WHERE (tenant_id, id) IN (SELECT tenant_id, id FROM picked) RETURNING " + _COLUMNS,
         lease=secrets.randbits(62),
         until=now + lease_ms,
         now=now,

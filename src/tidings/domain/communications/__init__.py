@@ -7,41 +7,53 @@ from tidings.domain.communications.cancel import (
     cancel_of_contact,
     cancel_of_enrollments,
     in_process,
+    lock,
     park,
     unpark,
 )
+from tidings.domain.communications.change import Deleted, cancel, comment, delete, resend
 from tidings.domain.communications.claim import Queue, claim, hasten, queues, release, renew, sweep, waiting
-from tidings.domain.communications.record import Communication, Due, due, get, page
-from tidings.domain.communications.report import Click, Hit, clicks, link_target, track
+from tidings.domain.communications.record import Communication, Due, Noted, due, dues, get, history, page, scheduled, several
+from tidings.domain.communications.report import Hit, followed, link_target, track
 from tidings.domain.communications.settle import Settled, Settlement, settle
 
 __all__ = [
     "HELD",
-    "Click",
     "Communication",
+    "Deleted",
     "Draft",
     "Due",
     "Hit",
+    "Noted",
     "Queue",
     "Settled",
     "Settlement",
     "accept",
+    "cancel",
     "cancel_of_campaign",
     "cancel_of_contact",
     "cancel_of_enrollments",
     "claim",
-    "clicks",
+    "comment",
+    "delete",
     "due",
+    "dues",
+    "followed",
     "get",
     "hasten",
+    "history",
     "in_process",
     "link_target",
+    "lock",
     "page",
     "park",
     "queues",
     "release",
     "renew",
+    "resend",
+    "scheduled",
     "settle",
+    "several",
     "sweep",
     "track",
     "unpark",

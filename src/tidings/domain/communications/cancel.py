@@ -7,6 +7,7 @@ from typing import LiteralString
 
 from tidings.database import Tx
 from tidings.domain import events
+from tidings.domain.counters import Tally
 
 PARKED = 1 << 60
 """The `due_at` of a paused campaign's messages: never reached, and found again by the index of what is due."""
@@ -14,36 +15,61 @@ PARKED = 1 << 60
 HELD = PARKED + 1
 """The same for a message that may have gone out, by the rule of a tenant who decides such cases."""
 
+# One statement, so that a message stands on one side or the other: with two, what is settled for another try (or claimed) between
+# them would be seen by neither.
 _CANCEL: LiteralString = (
-    "UPDATE communications SET state = 'canceled', due_at = NULL, updated_at = :now WHERE tenant_id = :tenant_id"
-    " AND state IN ('scheduled', 'pending', 'unknown')"
+    "UPDATE communications SET state = CASE state WHEN 'in_process' THEN state ELSE 'canceled' END,"
+    " due_at = CASE state WHEN 'in_process' THEN 0 END, updated_at = :now"
+    " WHERE tenant_id = :tenant_id AND state IN ('scheduled', 'pending', 'unknown', 'in_process')"
 )
-_RETURNING: LiteralString = " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, created_at"
-_MARK: LiteralString = "UPDATE communications SET due_at = 0 WHERE tenant_id = :tenant_id AND state = 'in_process'"
+_RETURNING: LiteralString = " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, created_at, state"
 
 
-def _cancel(tx: Tx, where: LiteralString, *, now: int, **params: int) -> int:
-    """Cancels what is waiting and marks what is being sent; answers how many are being sent."""
+def _cancel(tx: Tx, where: LiteralString, tally: Tally | None, *, now: int, **params: int) -> int:
+    """Cancels what is waiting and marks what is being sent; answers how many are being sent. Counts as `events.append` does."""
     rows = tx.rows(_CANCEL + where + _RETURNING, now=now, **params)
-    events.append(tx, [events.Event(events.Subject(*row), "canceled", now) for row in rows])
-    return tx.run(_MARK + where, **params)
+    canceled = [events.Event(events.Subject(*row[:9]), "canceled", now) for row in rows if row[9] == "canceled"]
+    events.append(tx, canceled, tally)
+    return len(rows) - len(canceled)
 
 
-def cancel_of_enrollments(tx: Tx, tenant_id: int, enrollment_id: int, *, now: int) -> int:
+def cancel_of_enrollments(tx: Tx, tenant_id: int, enrollment_id: int, tally: Tally | None = None, *, now: int) -> int:
     """Cancels what is pending for an enrollment; answers how many of its messages are being sent at this moment."""
-    return _cancel(tx, " AND enrollment_id = :enrollment_id", tenant_id=tenant_id, enrollment_id=enrollment_id, now=now)
+    return _cancel(tx, " AND enrollment_id = :enrollment_id", tally, tenant_id=tenant_id, enrollment_id=enrollment_id, now=now)
 
 
-def cancel_of_contact(tx: Tx, tenant_id: int, contact_id: int, *, now: int) -> int:
+def cancel_of_contact(tx: Tx, tenant_id: int, contact_id: int, tally: Tally | None = None, *, now: int) -> int:
     """Cancels whatever is pending for a contact; answers how many of its messages are being sent at this moment."""
-    return _cancel(tx, " AND contact_id = :contact_id", tenant_id=tenant_id, contact_id=contact_id, now=now)
+    return _cancel(tx, " AND contact_id = :contact_id", tally, tenant_id=tenant_id, contact_id=contact_id, now=now)
 
 
 def cancel_of_campaign(tx: Tx, tenant_id: int, campaign_id: int, *, now: int) -> int:
     """Cancels whatever is pending in a campaign; answers how many of its messages are being sent at this moment."""
     return _cancel(
-        tx, " AND due_at IS NOT NULL AND lane = 1 AND campaign_id = :campaign_id", tenant_id=tenant_id, campaign_id=campaign_id, now=now
+        tx,
+        " AND due_at IS NOT NULL AND lane IN (0, 1) AND campaign_id = :campaign_id",
+        None,
+        tenant_id=tenant_id,
+        campaign_id=campaign_id,
+        now=now,
     )
+
+
+def lock(tx: Tx, tenant_id: int, *, enrollment_id: int | None = None, contact_id: int | None = None) -> None:
+    """Nobody else settles or claims the messages of an enrollment, or of a contact, until this transaction ends.
+
+    Whoever ends enrollments and cancels their messages does this first: settling takes messages before enrollments too, so that
+    neither waits for the other in a circle.
+    """
+    locked: LiteralString = "SELECT id FROM communications WHERE tenant_id = :tenant_id"
+    params: dict[str, int] = {"tenant_id": tenant_id}
+    if enrollment_id is not None:
+        locked += " AND enrollment_id = :enrollment_id"
+        params["enrollment_id"] = enrollment_id
+    if contact_id is not None:
+        locked += " AND contact_id = :contact_id"
+        params["contact_id"] = contact_id
+    tx.rows(locked + " AND state IN ('scheduled', 'pending', 'unknown', 'in_process') ORDER BY id FOR UPDATE", **params)
 
 
 def in_process(tx: Tx, tenant_id: int, enrollment_id: int) -> int:

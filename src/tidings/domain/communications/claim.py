@@ -8,6 +8,9 @@ from tidings.domain.communications.cancel import HELD, PARKED
 from tidings.domain.communications.record import DUE, Due
 from tidings.message import address
 
+CLAIMS = 12
+"""How often a message is claimed before it is held when its worker dies: more often than it is ever tried again for other reasons."""
+
 
 class Queue(msgspec.Struct, frozen=True):
     """One tenant's messages of one channel in one lane (0 instant, 1 campaign); `due_at` is its earliest."""
@@ -77,14 +80,16 @@ def _heeding(tx: Tx, due: Due) -> Due:
     return msgspec.structs.replace(due, recipients=msgspec.json.encode({**lists, "skip": sorted(blocked)}).decode())
 
 
-def waiting(tx: Tx, tenant_id: int, channel: str, *, most: int) -> int:
-    """How many campaign messages of a channel wait for dispatch, counted up to `most`; a paused campaign's do not count."""
+def waiting(tx: Tx, tenant_id: int, channel: str, *, now: int, most: int) -> int:
+    """How many campaign messages of a channel wait for dispatch, counted up to `most`. A paused campaign's do not count, nor those that
+    are to be tried again later: a few thousand full mailboxes must not hold up everybody else's mail for hours.
+    """
     return tx.value(
         "SELECT COUNT(*) FROM (SELECT 1 FROM communications WHERE tenant_id = :tenant_id AND channel = :channel AND lane = 1"
-        " AND due_at IS NOT NULL AND due_at < :parked LIMIT :most) s",
+        " AND due_at IS NOT NULL AND due_at <= :now LIMIT :most) s",
         tenant_id=tenant_id,
         channel=channel,
-        parked=PARKED,
+        now=now,
         most=most,
     )
 
@@ -104,12 +109,14 @@ def sweep(tx: Tx, queue: Queue, *, now: int, dead: bool = False) -> int:
     """Marks what a worker left behind as unknown: its bytes may have gone out. The tenant's rule says whether it is due again.
 
     `dead` tells that no other worker can be alive (the embedded server has just started), so no lease is waited for.
-    A row whose cancelation was asked for while it was being sent (`due_at` 0) is not sent again.
+    A row whose cancelation was asked for while it was being sent (`due_at` 0) is not sent again, and one that was claimed CLAIMS times is
+    held whatever the rule: it may be what ends the workers, and would take the rest of its batch out again with every one of them.
     """
     rows = tx.rows(
         "UPDATE communications SET state = 'unknown', lease = NULL, lease_until = NULL, updated_at = :now,"
         " error = 'A worker stopped while sending this; it may have gone out.',"
-        " due_at = CASE WHEN due_at = 0 THEN NULL WHEN (SELECT unknown_rule FROM tenants WHERE id = :tenant_id) = 'resend' THEN :now ELSE :held END"
+        " due_at = CASE WHEN due_at = 0 THEN NULL WHEN attempts >= :claims THEN :held"
+        " WHEN (SELECT unknown_rule FROM tenants WHERE id = :tenant_id) = 'resend' THEN :now ELSE :held END"
         " WHERE tenant_id = :tenant_id AND channel = :channel AND lane = :lane AND due_at IS NOT NULL AND due_at <= :now"
         " AND state = 'in_process' AND lease_until <= :before"
         " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, created_at",
@@ -118,6 +125,7 @@ def sweep(tx: Tx, queue: Queue, *, now: int, dead: bool = False) -> int:
         lane=queue.lane,
         now=now,
         held=HELD,
+        claims=CLAIMS,
         before=now if not dead else 1 << 62,
     )
     events.append(tx, [events.Event(events.Subject(*row), "unknown", now) for row in rows])

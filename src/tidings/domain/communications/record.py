@@ -1,5 +1,6 @@
 """The communication's records and how they are read: whole for the API, as Due for dispatch."""
 
+from collections.abc import Sequence
 from typing import LiteralString
 
 import msgspec
@@ -70,6 +71,45 @@ def get(tx: Tx, tenant_id: int, communication_id: int) -> Communication | None:
     return tx.one(Communication, _COMMUNICATION + " AND c.id = :id", tenant_id=tenant_id, id=communication_id)
 
 
+def several(tx: Tx, tenant_id: int, ids: Sequence[int]) -> list[Communication]:
+    """Those of the ids that are the tenant's, in no order."""
+    return tx.all(Communication, _COMMUNICATION + " AND c.id IN :ids[bigint]", tenant_id=tenant_id, ids=list(ids))
+
+
+def scheduled(tx: Tx, tenant_id: int, *, after: tuple[int, int] = (-1, 0), limit: int) -> list[tuple[int, int]]:
+    """The next mails that wait for their time, soonest first, behind the (due_at, id) given: their (due_at, id)."""
+    return tx.rows(
+        "SELECT due_at, id FROM communications WHERE tenant_id = :tenant_id AND channel = 'email' AND lane = 0 AND due_at IS NOT NULL"
+        " AND (due_at, id) > (:due_at, :id) AND state = 'scheduled' ORDER BY due_at, id LIMIT :limit",
+        tenant_id=tenant_id,
+        due_at=after[0],
+        id=after[1],
+        limit=limit,
+    )
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """Something that was done to a communication by whoever keeps it: updated, commented or canceled."""
+
+    communication_id: int
+    id: int
+    kind: str
+    at: int
+    detail: str | None
+    author: str | None
+
+
+def history(tx: Tx, tenant_id: int, ids: Sequence[int]) -> list[Noted]:
+    """What was done to each of the communications, oldest first."""
+    return tx.all(
+        Noted,
+        "SELECT communication_id, id, kind, at, detail, author FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
+        " AND kind IN ('updated', 'commented', 'canceled') ORDER BY communication_id, at, id",
+        tenant_id=tenant_id,
+        ids=list(ids),
+    )
+
+
 def page(
     tx: Tx, tenant_id: int, *, channel: str | None = None, sent: bool | None = None, manual: bool | None = None, limit: int, page: int
 ) -> Page[Communication]:
@@ -136,7 +176,10 @@ DUE: LiteralString = (
     " COALESCE(c.sender_email, k.sender_email, t.sender_email),"
     " COALESCE(c.sender_name, k.sender_name, t.sender_name), COALESCE(c.reply_to, k.reply_to, ''), COALESCE(c.subject, ''), COALESCE(c.variables, '{}'),"
     " c.track_opens, c.track_links, c.created_at, COALESCE(p.first_name, ''), COALESCE(p.last_name, ''), COALESCE(p.company, ''), COALESCE(p.email, ''),"
-    " COALESCE(p.phone, ''), COALESCE(p.locale, ''), COALESCE(p.timezone, ''), COALESCE(p.attributes, '{}'), COALESCE(s.reason, '')"
+    " COALESCE(p.phone, ''), COALESCE(p.locale, ''), COALESCE(p.timezone, ''), COALESCE(p.attributes, '{}'),"
+    # consent may be withdrawn while a message waits, for as long as its campaign is paused
+    " COALESCE(s.reason, CASE WHEN c.campaign_id IS NOT NULL AND CASE c.channel WHEN 'email' THEN p.email_denied_at ELSE p.sms_denied_at END IS NOT NULL"
+    " THEN 'no consent' END, '')"
     " FROM communications c JOIN tenants t ON t.id = c.tenant_id"
     " LEFT JOIN campaigns k ON k.tenant_id = c.tenant_id AND k.id = c.campaign_id"
     " LEFT JOIN contacts p ON p.tenant_id = c.tenant_id AND p.id = c.contact_id"
@@ -149,3 +192,8 @@ DUE: LiteralString = (
 def due(tx: Tx, tenant_id: int, communication_id: int) -> Due | None:
     """What dispatch would be given for this communication: for showing what went out."""
     return tx.one(Due, DUE + " AND c.id = :id", tenant_id=tenant_id, id=communication_id, claiming=0)
+
+
+def dues(tx: Tx, tenant_id: int, ids: Sequence[int]) -> list[Due]:
+    """The same for several, in no order."""
+    return tx.all(Due, DUE + " AND c.id IN :ids[bigint]", tenant_id=tenant_id, ids=list(ids), claiming=0)

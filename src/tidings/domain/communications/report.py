@@ -1,5 +1,6 @@
 """What comes back about a message: opens and clicks, recorded in batches; and where its links lead."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -20,15 +21,6 @@ class Hit(msgspec.Struct, frozen=True):
     link_index: int | None = None
     user_agent: str | None = None
     ip: str | None = None
-
-
-class Click(msgspec.Struct, frozen=True):
-    """One link of a communication: its original target, how often it was followed, and when first."""
-
-    index: int
-    count: int
-    first_at: int | None
-    url: str
 
 
 def track(tx: Tx, hits: list[Hit]) -> None:
@@ -74,29 +66,27 @@ def _event(subject: events.Subject, hit: Hit, kind: Literal["opened", "clicked"]
     return events.Event(subject, kind, hit.at, first=first, link_index=index, user_agent=hit.user_agent, ip=hit.ip)
 
 
-def _targets(tx: Tx, tenant_id: int, communication_id: int) -> list[str]:
+def link_target(tx: Tx, tenant_id: int, communication_id: int, index: int) -> str | None:
+    """What the content has as the target of link `index` (0-based), or None. It may be a template of its own (`{{`): the composer fills it in."""
     found = tx.value(
         "SELECT k.links FROM communications c JOIN contents k ON k.tenant_id = c.tenant_id AND k.id = c.content_id"
         " WHERE c.tenant_id = :tenant_id AND c.id = :id",
         tenant_id=tenant_id,
         id=communication_id,
     )
-    return [] if found is None else msgspec.json.decode(found, type=list[str])
-
-
-def link_target(tx: Tx, tenant_id: int, communication_id: int, index: int) -> str | None:
-    """What the content has as the target of link `index` (0-based), or None. It may be a template of its own (`{{`): the composer fills it in."""
-    targets = _targets(tx, tenant_id, communication_id)
+    targets: list[str] = [] if found is None else msgspec.json.decode(found, type=list[str])
     return targets[index] if 0 <= index < len(targets) else None
 
 
-def clicks(tx: Tx, tenant_id: int, communication_id: int) -> list[Click]:
-    """Every link of a communication that was followed, in document order."""
-    targets = _targets(tx, tenant_id, communication_id)
-    rows: list[tuple[int, int, int]] = tx.rows(
-        "SELECT link_index, COUNT(*), MIN(at) FROM interactions WHERE tenant_id = :tenant_id AND communication_id = :id AND kind = 'clicked'"
-        " AND link_index IS NOT NULL GROUP BY link_index ORDER BY link_index",
+def followed(tx: Tx, tenant_id: int, ids: Sequence[int]) -> dict[int, list[tuple[int, int, int]]]:
+    """The followed links of several communications: (index, how often, when first) of each, in document order."""
+    rows: list[tuple[int, int, int, int]] = tx.rows(
+        "SELECT communication_id, link_index, COUNT(*), MIN(at) FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
+        " AND kind = 'clicked' AND link_index IS NOT NULL GROUP BY communication_id, link_index ORDER BY communication_id, link_index",
         tenant_id=tenant_id,
-        id=communication_id,
+        ids=list(ids),
     )
-    return [Click(index, count, first_at, targets[index]) for index, count, first_at in rows if 0 <= index < len(targets)]
+    found: dict[int, list[tuple[int, int, int]]] = {}
+    for communication_id, *link in rows:
+        found.setdefault(communication_id, []).append((link[0], link[1], link[2]))
+    return found

@@ -3,7 +3,8 @@
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import events
+from tidings.domain import counters, events
+from tidings.domain.communications import counted
 from tidings.domain.counters import Tally
 
 
@@ -39,6 +40,8 @@ def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], tally: T
 
     A message whose cancelation was asked for meanwhile (`due_at` 0) is canceled instead of being tried again.
     """
+    # In the order of ids, as everybody takes more than one message: two who share some of them then never wait for each other in a circle.
+    ordered = [msgspec.structs.astuple(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.id)]
     # The CASE keeps PostgreSQL from reckoning with a single row under this lease (its statistics know none), for which it would
     # compare every row of the batch with every other.
     rows = tx.rows(
@@ -51,23 +54,28 @@ def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], tally: T
         " FROM :outcomes(r_id bigint, r_state text, r_due_at bigint, r_error text, r_error_code text, r_provider_message_id text, r_refund bigint) r"
         " WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND id = r_id AND CASE WHEN lease = :lease THEN state = 'in_process' ELSE false END"
         " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at),"
-        " state, error, enrollment_id, sole, due_at",
+        " state, error, enrollment_id, sole, due_at, created_at, serial > 0 OR attempts > 1 OR open_count > 0",
         tenant_id=tenant_id,
         lease=lease,
         provider=provider,
         now=now,
-        ids=[outcome.id for outcome in outcomes],
-        outcomes=[msgspec.structs.astuple(outcome) for outcome in outcomes],
+        ids=[outcome[0] for outcome in ordered],
+        outcomes=ordered,
     )
     happened: list[events.Event] = []
     ended: list[int] = []
     ending: list[int] = []
+    answered: list[tuple[events.Subject, int]] = []
     for row in rows:
-        state, error, enrollment_id, sole, due_at = row[9:]
+        state, error, enrollment_id, sole, due_at, created_at, before = row[9:]
         kind = _EVENT.get(state)
         if kind is not None:
             happened.append(events.Event(events.Subject(*row[:9]), kind, now, detail=None if kind == "sent" else error))
         if enrollment_id is not None and due_at is None:
             (ended if sole and state != "unknown" else ending).append(enrollment_id)
+        if state == "sent" and before and counters.hour_of(created_at) != counters.hour_of(row[8]):
+            # what was opened before we knew it sent is counted with its acceptance
+            answered.append((events.Subject(*row[:9]), created_at))
+    counted.move(tx, tenant_id, answered, tally)
     events.append(tx, happened, tally)
     return Settlement(len(rows), ended, ending)

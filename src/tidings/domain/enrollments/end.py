@@ -5,7 +5,6 @@ from typing import LiteralString
 from tidings.database import Tx
 from tidings.domain import communications, counters, events, suppressions
 from tidings.domain.counters import Bucket, Tally
-from tidings.domain.enrollments.record import count
 from tidings.errors import NotFound
 
 
@@ -14,17 +13,16 @@ def complete(tx: Tx, tenant_id: int, ended: list[int], ending: list[int], tally:
 
     Two workers may settle the last two messages of one enrollment at the same time, each seeing the other's still on its way:
     so the enrollment is locked before its messages are looked at, and whoever comes second sees what the first has settled.
+    Nothing but its id may be asked for while locking: a planner that makes its last message at this moment holds it as due still,
+    and a row that does not fit is not waited for.
     """
     if ending:
-        held: list[int] = [
-            row[0]
-            for row in tx.rows(
-                "SELECT id FROM enrollments WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND due_at IS NULL AND completed_at IS NULL"
-                " ORDER BY id FOR UPDATE",
-                tenant_id=tenant_id,
-                ids=ending,
-            )
-        ]
+        locked: list[tuple[int, int | None, int | None]] = tx.rows(
+            "SELECT id, due_at, completed_at FROM enrollments WHERE tenant_id = :tenant_id AND id IN :ids[bigint] ORDER BY id FOR UPDATE",
+            tenant_id=tenant_id,
+            ids=ending,
+        )
+        held = [enrollment_id for enrollment_id, due_at, completed_at in locked if due_at is None and completed_at is None]
         ended = [*ended, *(set(held) - _under_way(tx, tenant_id, held))]
     if not ended:
         return 0
@@ -36,7 +34,7 @@ def complete(tx: Tx, tenant_id: int, ended: list[int], ending: list[int], tally:
         ids=ended,
     )
     for campaign_id, enrolled_at in rows:
-        tally.at(Bucket(tenant_id, counters.hour_of(enrolled_at), campaign_id=campaign_id)).completed += 1
+        tally.at(_bucket(tenant_id, campaign_id, enrolled_at)).completed += 1
     return len(rows)
 
 
@@ -53,8 +51,13 @@ def _under_way(tx: Tx, tenant_id: int, enrollment_ids: list[int]) -> set[int]:
     return {row[0] for row in rows}
 
 
-def stop(tx: Tx, tenant_id: int, enrollment_id: int, by: LiteralString, *, now: int) -> bool:
-    """Ends an enrollment because of a reply or an unsubscribe; what is pending for it is canceled. False when it had ended already."""
+def stop(tx: Tx, tenant_id: int, enrollment_id: int, by: LiteralString, *, now: int, tally: Tally | None = None) -> bool:
+    """Ends an enrollment because of a reply or an unsubscribe; what is pending for it is canceled. False when it had ended already.
+
+    Counts in the `tally` brought along, which its owner then folds, or else at once.
+    """
+    counted = Tally() if tally is None else tally
+    communications.lock(tx, tenant_id, enrollment_id=enrollment_id)
     row = tx.row(
         "UPDATE enrollments SET completed_at = :now, due_at = NULL, stopped_by = :by, updated_at = :now"
         " WHERE tenant_id = :tenant_id AND id = :id AND completed_at IS NULL RETURNING campaign_id, enrolled_at",
@@ -65,8 +68,10 @@ def stop(tx: Tx, tenant_id: int, enrollment_id: int, by: LiteralString, *, now: 
     )
     if row is None:
         return False
-    communications.cancel_of_enrollments(tx, tenant_id, enrollment_id, now=now)
-    count(tx, tenant_id, row[0], row[1], completed=1)
+    communications.cancel_of_enrollments(tx, tenant_id, enrollment_id, counted, now=now)
+    counted.at(_bucket(tenant_id, row[0], row[1])).completed += 1
+    if tally is None:
+        counters.fold(tx, counted)
     return True
 
 
@@ -74,6 +79,7 @@ def delete(tx: Tx, tenant_id: int, enrollment_id: int, *, now: int) -> int:
     """Removes an enrollment and cancels what is pending for it. Answers how many of its messages are being sent at this moment:
     whoever must be sure that nothing goes out afterwards waits until `communications.in_process` says 0. Raises NotFound.
     """
+    communications.lock(tx, tenant_id, enrollment_id=enrollment_id)
     row = tx.row(
         "DELETE FROM enrollments WHERE tenant_id = :tenant_id AND id = :id RETURNING campaign_id, enrolled_at, completed_at",
         tenant_id=tenant_id,
@@ -81,20 +87,39 @@ def delete(tx: Tx, tenant_id: int, enrollment_id: int, *, now: int) -> int:
     )
     if row is None:
         raise NotFound()
-    count(tx, tenant_id, row[0], row[1], enrolled=-1, completed=-1 if row[2] is not None else 0)
-    return communications.cancel_of_enrollments(tx, tenant_id, enrollment_id, now=now)
+    tally = Tally()
+    _forget(tally, tenant_id, *row)
+    under_way = communications.cancel_of_enrollments(tx, tenant_id, enrollment_id, tally, now=now)
+    counters.fold(tx, tally)
+    return under_way
 
 
 def delete_of_contact(tx: Tx, tenant_id: int, contact_id: int, *, now: int) -> int:
     """Removes every enrollment of a contact and cancels whatever is pending for it; answers how many messages are being sent."""
+    # who enrolls the contact at this moment is waited for, and who comes later finds it gone
+    tx.rows("SELECT id FROM contacts WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE", tenant_id=tenant_id, id=contact_id)
+    communications.lock(tx, tenant_id, contact_id=contact_id)
     rows = tx.rows(
         "DELETE FROM enrollments WHERE tenant_id = :tenant_id AND contact_id = :contact_id RETURNING campaign_id, enrolled_at, completed_at",
         tenant_id=tenant_id,
         contact_id=contact_id,
     )
-    for campaign_id, enrolled_at, completed_at in rows:
-        count(tx, tenant_id, campaign_id, enrolled_at, enrolled=-1, completed=-1 if completed_at is not None else 0)
-    return communications.cancel_of_contact(tx, tenant_id, contact_id, now=now)
+    tally = Tally()
+    for row in rows:
+        _forget(tally, tenant_id, *row)
+    under_way = communications.cancel_of_contact(tx, tenant_id, contact_id, tally, now=now)
+    counters.fold(tx, tally)
+    return under_way
+
+
+def _bucket(tenant_id: int, campaign_id: int, enrolled_at: int) -> Bucket:
+    return Bucket(tenant_id, counters.hour_of(enrolled_at), campaign_id=campaign_id)
+
+
+def _forget(tally: Tally, tenant_id: int, campaign_id: int, enrolled_at: int, completed_at: int | None) -> None:
+    counts = tally.at(_bucket(tenant_id, campaign_id, enrolled_at))
+    counts.enrolled -= 1
+    counts.completed -= completed_at is not None
 
 
 def complete_of_campaign(tx: Tx, tenant_id: int, campaign_id: int, *, now: int) -> int:
@@ -108,7 +133,7 @@ def complete_of_campaign(tx: Tx, tenant_id: int, campaign_id: int, *, now: int) 
     )
     tally = Tally()
     for (enrolled_at,) in rows:
-        tally.at(Bucket(tenant_id, counters.hour_of(enrolled_at), campaign_id=campaign_id)).completed += 1
+        tally.at(_bucket(tenant_id, campaign_id, enrolled_at)).completed += 1
     counters.fold(tx, tally)
     return len(rows)
 
@@ -125,6 +150,7 @@ def unsubscribe(tx: Tx, tenant_id: int, communication_id: int, *, now: int) -> b
     fresh = suppressions.add(
         tx, tenant_id, communication.channel, address, "unsubscribed", detail="", communication_id=communication_id, now=now
     )
+    tally = Tally()
     if fresh:
         subject = events.Subject(
             tenant_id,
@@ -137,7 +163,8 @@ def unsubscribe(tx: Tx, tenant_id: int, communication_id: int, *, now: int) -> b
             communication.type,
             communication.sent_at or communication.created_at,
         )
-        events.append(tx, [events.Event(subject, "unsubscribed", now)])
+        events.append(tx, [events.Event(subject, "unsubscribed", now)], tally)
     if communication.enrollment_id is not None:
-        stop(tx, tenant_id, communication.enrollment_id, "unsubscribe", now=now)
+        stop(tx, tenant_id, communication.enrollment_id, "unsubscribe", now=now, tally=tally)
+    counters.fold(tx, tally)
     return True

@@ -12,10 +12,12 @@ RECENTLY = "Contact was already enrolled in this campaign recently"
 
 
 def _open_campaign(tx: Tx, tenant_id: int, campaign_id: int) -> tuple[int, int]:
-    """The campaign's re-enrollment window and the delay of its first message. Raises NotFound, or Invalid when it takes nobody."""
+    """The campaign's re-enrollment window and the delay of its first message; it stays as it is until this transaction ends, so that
+    nobody is left walking through one that is archived at this moment. Raises NotFound, or Invalid when it takes nobody.
+    """
     row = tx.row(
         "SELECT c.state, c.reenroll_after, (SELECT m.delay FROM messages m WHERE m.tenant_id = c.tenant_id AND m.campaign_id = c.id AND m.deleted_at IS NULL"
-        " ORDER BY m.position LIMIT 1) FROM campaigns c WHERE c.tenant_id = :tenant_id AND c.id = :id",
+        " ORDER BY m.position LIMIT 1) FROM campaigns c WHERE c.tenant_id = :tenant_id AND c.id = :id FOR SHARE OF c",
         tenant_id=tenant_id,
         id=campaign_id,
     )
@@ -34,7 +36,7 @@ def enroll(tx: Tx, tenant_id: int, campaign_id: int, contact_id: int, *, now: in
     contact is on its way through it or has been within the re-enrollment window.
     """
     window, delay = _open_campaign(tx, tenant_id, campaign_id)
-    if tx.value("SELECT 1 FROM contacts WHERE tenant_id = :tenant_id AND id = :id", tenant_id=tenant_id, id=contact_id) is None:
+    if tx.value("SELECT 1 FROM contacts WHERE tenant_id = :tenant_id AND id = :id FOR SHARE", tenant_id=tenant_id, id=contact_id) is None:
         raise NotFound("Contact not found")
     row = tx.row(
         "INSERT INTO enrollments (tenant_id, campaign_id, contact_id, due_at, enrolled_at, created_at, updated_at)"

@@ -1,4 +1,4 @@
-"""The alpha contract: one-off mail for a CRM, sent and looked up below /api/v1/communications. Its record is made in `alpha_records`."""
+"""Sending through alpha: one mail to one or several or to a list, with a body of its own or from a template, now or later."""
 
 import re
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from tidings import ids
-from tidings.api import alpha_records, drafts
-from tidings.api.alpha_records import Record
+from tidings.api import drafts
+from tidings.api.alpha.lookup import shown
+from tidings.api.alpha.records import Record
 from tidings.api.wire import Call, Reply, Route, ok
 from tidings.clock import DAY
 from tidings.database import Tx
@@ -57,6 +58,12 @@ class Send(Options, frozen=True, kw_only=True, rename="camel"):
     subject: str
 
 
+class Schedule(Send, frozen=True, kw_only=True, rename="camel"):
+    """POST /schedule."""
+
+    scheduled_at: str
+
+
 class SendTemplate(Options, frozen=True, kw_only=True, rename="camel"):
     """POST /send-template/{templateId}."""
 
@@ -68,6 +75,20 @@ class SendTemplate(Options, frozen=True, kw_only=True, rename="camel"):
 async def send(call: Call) -> Reply:
     """One mail with a body of its own: a template when `variables` come with it (be they none), else sent as it stands."""
     wanted = call.json(Send)
+    return await _accept(call, await _worded(call, wanted), wanted)
+
+
+async def schedule(call: Call) -> Reply:
+    """The same at a later time. One that has passed, or is none, is a 400."""
+    wanted = call.json(Schedule)
+    at = _future(wanted.scheduled_at, call.now)
+    if at is None:
+        raise Invalid.field("scheduledAt", "must not be empty")
+    return await _accept(call, msgspec.structs.replace(await _worded(call, wanted), scheduled_at=at), wanted)
+
+
+async def _worded(call: Call, wanted: Send) -> Draft:
+    """The draft of a mail that brings its own words. Raises Invalid and NotFound."""
     if not wanted.body.strip():
         raise Invalid.field("body", "must not be empty")
     subject = drafts.line(wanted.subject, "subject", longest=998)
@@ -79,8 +100,7 @@ async def send(call: Call) -> Reply:
     # without variables there is nothing to fill in: a CRM that has rendered its mail itself means every brace
     said = drafts.literal if wanted.variables is None else str
     message = await drafts.prepare(call.tenant_id, "email", "html", said(subject), said(wanted.body))
-    draft = msgspec.structs.replace(draft, content=message.content, content_hash=message.hash, template_id=template_id)
-    return await _accept(call, draft, wanted)
+    return msgspec.structs.replace(draft, content=message.content, content_hash=message.hash, template_id=template_id)
 
 
 async def send_template(call: Call) -> Reply:
@@ -101,11 +121,6 @@ async def send_template(call: Call) -> Reply:
         scheduled_at=_future(wanted.scheduled_at, call.now),
     )
     return await _accept(call, draft, wanted)
-
-
-async def find(call: Call) -> Reply:
-    """One record by its opaque id."""
-    return ok(await _shown(call, _identity(call)))
 
 
 def _draft(call: Call, wanted: Options, recipients: list[str]) -> Draft:
@@ -150,7 +165,7 @@ async def _accept(call: Call, draft: Draft, wanted: Options) -> Reply:
     first = await call.db.write(communications.accept, draft, now=call.now) if draft.to else None
     if draft.list_id is None:
         assert first is not None
-        return ok(await _shown(call, first.id))
+        return ok(await shown(call, first.id))
     # each member gets a mail of its own that names nobody else, who is addressed by name already not a second one
     addressed = {entry.email.lower() for entry in draft.to}
     private = msgspec.structs.replace(draft, to=(), cc=(), bcc=())
@@ -160,7 +175,7 @@ async def _accept(call: Call, draft: Draft, wanted: Options) -> Reply:
         first_id = first_id if first_id is not None else made
     if first_id is None:
         raise Invalid.field("recipientListId", "names a list without anybody to write to")
-    return ok(await _shown(call, first_id))
+    return ok(await shown(call, first_id))
 
 
 def _to_members(tx: Tx, draft: Draft, addressed: set[str], after: int, now: int) -> tuple[int, int | None] | None:
@@ -179,20 +194,6 @@ def _copies(draft: Draft, members: list[Contact], addressed: set[str]) -> Iterat
             continue
         name = f"{member.first_name} {member.last_name}".strip()
         yield msgspec.structs.replace(draft, to=(Address(member.email, name),), contact_id=member.id)
-
-
-async def _shown(call: Call, communication_id: int) -> Record:
-    found = await call.db.read(alpha_records.gather, call.tenant_id, communication_id)
-    if found is None:
-        raise NotFound
-    return alpha_records.record(call.house, found)
-
-
-def _identity(call: Call) -> int:
-    parsed = call.house.signer.parse_communication(call.path["id"])
-    if parsed is None or parsed[0] != call.tenant_id:
-        raise NotFound
-    return parsed[1]
 
 
 def _reference(text: str | None, kind: str) -> int | None:
@@ -230,6 +231,15 @@ ROUTES: list[Route] = [
     Route("POST", "/api/v1/communications/send", send, "communications:write", "Send one mail", takes=Send, gives=Record),
     Route(
         "POST",
+        "/api/v1/communications/schedule",
+        schedule,
+        "communications:write",
+        "Send one mail at a later time",
+        takes=Schedule,
+        gives=Record,
+    ),
+    Route(
+        "POST",
         "/api/v1/communications/send-template/{templateId}",
         send_template,
         "communications:write",
@@ -237,5 +247,4 @@ ROUTES: list[Route] = [
         takes=SendTemplate,
         gives=Record,
     ),
-    Route("GET", "/api/v1/communications/find/{id}", find, "communications:read", "One communication by its id", gives=Record),
 ]

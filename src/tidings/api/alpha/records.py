@@ -1,4 +1,4 @@
-"""alpha's communication record (CR): its 37 keys, and how a row becomes one. What the operations do is `alpha`'s."""
+"""alpha's communication record (CR): its 37 keys, and how a row becomes one. What the operations do is in the modules beside this."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from tidings.api import drafts
 from tidings.api.wire import House
 from tidings.database import Tx
 from tidings.domain import communications, templates
-from tidings.domain.communications import Click, Communication, Due
+from tidings.domain.communications import Communication, Due, Noted
 from tidings.domain.templates import Content
 from tidings.errors import Invalid
 from tidings.rendering.plan import LINK_PATH
@@ -93,25 +93,40 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Gathered(msgspec.Struct, frozen=True):
-    """Everything a record is made of, read in one transaction."""
+    """Everything a record is made of. `clicks` has (index, how often, when first) of each link that was followed, in document order."""
 
     row: Communication
     due: Due
     content: Content
-    clicks: Sequence[Click]
+    clicks: Sequence[tuple[int, int, int]]
+    noted: Sequence[Noted]
     template_name: str | None
 
 
-def gather(tx: Tx, tenant_id: int, communication_id: int) -> Gathered | None:
-    """What `record` needs of one communication of the tenant, or None."""
-    row = communications.get(tx, tenant_id, communication_id)
-    due = communications.due(tx, tenant_id, communication_id)
-    content = templates.content(tx, tenant_id, row.content_id) if row else None
-    if row is None or due is None or content is None:
-        return None
-    clicks = communications.clicks(tx, tenant_id, communication_id) if row.click_count else []
-    template = templates.find(tx, tenant_id, row.template_id, archived=True) if row.template_id else None
-    return Gathered(row, due, content, clicks, template.name if template else None)
+def gather(tx: Tx, tenant_id: int, ids: Sequence[int]) -> list[Gathered]:
+    """What `record` needs of the communications, in the order of the ids; those that are not the tenant's are left out.
+
+    A handful of statements for any number of ids.
+    """
+    rows = {row.id: row for row in communications.several(tx, tenant_id, ids)}
+    dues = {due.id: due for due in communications.dues(tx, tenant_id, list(rows))}
+    contents = {content.id: content for content in templates.contents(tx, tenant_id, [row.content_id for row in rows.values()])}
+    clicked = communications.followed(tx, tenant_id, [row.id for row in rows.values() if row.click_count])
+    noted: dict[int, list[Noted]] = {}
+    for entry in communications.history(tx, tenant_id, list(rows)):
+        noted.setdefault(entry.communication_id, []).append(entry)
+    names = {template_id: _template_name(tx, tenant_id, template_id) for template_id in {row.template_id for row in rows.values()}}
+    return [
+        Gathered(row, due, content, clicked.get(row.id, []), noted.get(row.id, []), names[row.template_id])
+        for row, due in ((rows.get(identity), dues.get(identity)) for identity in ids)
+        # on its way out of the store, one may be gone between two statements
+        if row is not None and due is not None and (content := contents.get(row.content_id)) is not None
+    ]
+
+
+def _template_name(tx: Tx, tenant_id: int, template_id: int | None) -> str | None:
+    template = templates.find(tx, tenant_id, template_id, archived=True) if template_id is not None else None
+    return template.name if template is not None else None
 
 
 def record(house: House, found: Gathered) -> Record:
@@ -122,12 +137,12 @@ def record(house: House, found: Gathered) -> Record:
         bcc=bcc,
         body=_body(house, found),
         cc=cc,
-        clicked_links=[_clicked(house, found, click) for click in found.clicks],
+        clicked_links=_clicked(house, found),
         conversation_id=row.conversation_id,
         created=moment(row.created_at),
         created_by=row.created_by or None,
         error_message=row.error or (_UNSETTLED if row.state == "unknown" else None),
-        events=[Event(row.created_by or None, moment(row.created_at), "Communication created", ids.uuid("created", row.id), "CREATE")],
+        events=_events(found),
         id=house.signer.communication(row.tenant_id, row.id),
         internet_message_id=house.composer.message_id(row.tenant_id, row.id, row.serial),
         link_tracking_enabled=bool(row.track_links),
@@ -197,11 +212,29 @@ def _subject(house: House, found: Gathered) -> str:
         return found.row.subject or found.content.subject
 
 
-def _clicked(house: House, found: Gathered, click: Click) -> ClickedLink:
+def _events(found: Gathered) -> list[Event]:
+    """Oldest first. The creation is told by the row itself."""
+    row = found.row
+    created = Event(row.created_by or None, moment(row.created_at), "Communication created", ids.uuid("created", row.id), "CREATE")
+    return [created, *map(_event, found.noted)]
+
+
+def _event(noted: Noted) -> Event:
+    said = noted.detail or ("Canceled" if noted.kind == "canceled" else "Updated")
+    kind = "COMMENT" if noted.kind == "commented" else "UPDATE"
+    return Event(noted.author or None, moment(noted.at), said, ids.uuid("event", noted.id), kind)
+
+
+def _clicked(house: House, found: Gathered) -> list[ClickedLink]:
+    targets: list[str] = msgspec.json.decode(found.content.links, type=list[str]) if found.clicks else []
     token = house.signer.communication(found.row.tenant_id, found.row.id)
-    return ClickedLink(
-        click_count=click.count,
-        clicked_at=moment_or_none(click.first_at),
-        original_url=house.composer.link_target(found.due, found.content, click.index) or click.url,
-        url=f"{house.public_url}{LINK_PATH}{token}/{click.index}",
-    )
+    return [
+        ClickedLink(
+            click_count=count,
+            clicked_at=moment(first_at),
+            original_url=house.composer.link_target(found.due, found.content, index) or targets[index],
+            url=f"{house.public_url}{LINK_PATH}{token}/{index}",
+        )
+        for index, count, first_at in found.clicks
+        if 0 <= index < len(targets)
+    ]

@@ -1,0 +1,106 @@
+"""What one communication has added to the counters, and in which hour: to take it back, or to move it when its hour changes.
+
+Its acceptance is counted in the hour of that; everything else in the hour of its sending, while it has none in that of its acceptance.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from tidings.database import Tx
+from tidings.domain.counters import Counts, Tally
+from tidings.domain.events import Subject
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """A communication as far as counts depend on it; the columns in this order."""
+
+    tenant_id: int
+    id: int
+    contact_id: int
+    campaign_id: int | None
+    message_id: int | None
+    template_id: int | None
+    channel: str
+    type: str
+    created_at: int
+    sent_at: int | None
+    delivered_at: int | None
+    state: str
+    enrollment_id: int | None
+
+    def subject(self, at: int | None = None) -> Subject:
+        """The ledger's view of it, counted in the hour of `at`: that of its acceptance unless given."""
+        return Subject(
+            self.tenant_id,
+            self.id,
+            self.contact_id,
+            self.campaign_id,
+            self.message_id,
+            self.template_id,
+            self.channel,
+            self.type,
+            self.created_at if at is None else at,
+        )
+
+    def outcome(self) -> Counts:
+        """What became of it, as it was counted."""
+        return Counts(
+            sent=int(self.sent_at is not None),
+            delivered=int(self.delivered_at is not None),
+            failed=int(self.state in {"failed", "suppressed"}),
+            bounced=int(self.state == "bounced"),
+            canceled=int(self.state == "canceled"),
+        )
+
+
+def add(counts: Counts, more: Counts, times: int = 1) -> None:
+    """Adds `more` to `counts`, or with -1 takes it away."""
+    for name in Counts.__struct_fields__:
+        setattr(counts, name, getattr(counts, name) + times * getattr(more, name))
+
+
+def responses(tx: Tx, tenant_id: int, ids: Sequence[int]) -> dict[int, Counts]:
+    """What recipients did with each of the communications, as it was counted; those with nothing are left out."""
+    rows: list[tuple[int, str, int]] = tx.rows(
+        "SELECT communication_id, kind, COUNT(*) FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
+        " AND kind IN ('opened', 'clicked', 'complained', 'unsubscribed', 'replied') GROUP BY communication_id, kind",
+        tenant_id=tenant_id,
+        ids=list(ids),
+    )
+    found: dict[int, Counts] = {}
+    for communication_id, kind, count in rows:
+        counts = found.setdefault(communication_id, Counts())
+        if kind == "opened":
+            counts.opened, counts.opens = 1, count
+        elif kind == "clicked":
+            counts.clicked, counts.clicks = 1, count
+        else:
+            setattr(counts, kind, count)
+    return found
+
+
+def move(tx: Tx, tenant_id: int, moved: Iterable[tuple[Subject, int]], tally: Tally) -> None:
+    """Counts what recipients did in the hour that each subject has now, and no more in that of the instant beside it."""
+    between = {subject.communication_id: (subject.bucket(), _at(subject, before).bucket()) for subject, before in moved}
+    shifting = {communication_id: pair for communication_id, pair in between.items() if pair[0] != pair[1]}
+    if not shifting:
+        return
+    for communication_id, counts in responses(tx, tenant_id, list(shifting)).items():
+        after, before = shifting[communication_id]
+        add(tally.at(after), counts)
+        add(tally.at(before), counts, -1)
+
+
+def take_back(tx: Tx, tenant_id: int, rows: Sequence[Counted], tally: Tally) -> None:
+    """Subtracts everything that the communications, which are deleted, have added."""
+    answered = responses(tx, tenant_id, [row.id for row in rows]) if rows else {}
+    for row in rows:
+        tally.at(row.subject().bucket()).accepted -= 1
+        hour = tally.at(row.subject(row.sent_at).bucket())
+        add(hour, row.outcome(), -1)
+        add(hour, answered.get(row.id, Counts()), -1)
+
+
+def _at(subject: Subject, at: int) -> Subject:
+    return msgspec.structs.replace(subject, counted_at=at)
