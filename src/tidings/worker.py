@@ -56,7 +56,7 @@ class Worker:
                 group.create_task(_keep(name, loop, stop), name=name)
 
     async def _jobs(self, stop: asyncio.Event) -> None:
-        bell = self._db.bell("due")
+        bell = self._db.bell("jobs")
         try:
             while not stop.is_set():
                 bell.clear()
@@ -70,7 +70,7 @@ class Worker:
                 except Conflict as error:
                     log.warning("job taken over", job=job.id, reason=error.message)
         finally:
-            self._db.drop_bell("due", bell)
+            self._db.drop_bell("jobs", bell)
 
     async def _do(self, job: Job, stop: asyncio.Event) -> None:
         match job.kind:

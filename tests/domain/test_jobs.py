@@ -17,6 +17,13 @@ async def claimed(db: Database, now: int = NOON) -> Job | None:
     return await db.write(jobs.claim, now=now, lease_ms=LEASE)
 
 
+async def test_a_new_job_wakes_those_who_do_jobs_and_nobody_who_sends(db: Database) -> None:
+    jobs_bell, dispatch_bell = db.bell("jobs"), db.bell("due")
+    await made(db)
+    assert jobs_bell.is_set()
+    assert not dispatch_bell.is_set()
+
+
 async def test_a_claimed_job_is_nobody_elses_until_its_lease_runs_out(db: Database) -> None:
     job = await made(db)
     first = await claimed(db)

@@ -92,7 +92,6 @@ class PostgresDatabase(Database):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listener: threading.Thread | None = None
         self._stopping = threading.Event()
-        self._listening: Connection | None = None
 
     async def open(self) -> None:
         """Connects. Raises `Unavailable` when the server cannot be reached."""

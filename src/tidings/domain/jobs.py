@@ -64,7 +64,7 @@ def create(tx: Tx, tenant_id: int, kind: str, params: str, *, total: int, now: i
         now=now,
     )
     assert job is not None
-    tx.notify("due")
+    tx.notify("jobs")
     return job
 
 

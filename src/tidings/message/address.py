@@ -70,11 +70,6 @@ def strip_control(text: str) -> str:
     return _CONTROL.sub(" ", text).strip()
 
 
-def needs_utf8(address: str) -> bool:
-    """Whether the address can only travel by SMTPUTF8 (RFC 6531): its local part is beyond ASCII, for domains are always A-labels."""
-    return not address.isascii()
-
-
 def _checked(text: str, field: str) -> str:
     try:
         valid = validate_email(text, check_deliverability=False, test_environment=True)
