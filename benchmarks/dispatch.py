@@ -20,7 +20,7 @@ import uvloop
 
 from tests.support.mail import smtp_sink
 from tests.support.postgres import running_postgres
-from tests.support.walk import SIGNER, OneCarrier
+from tests.support.walk import NO_FILES, SIGNER, OneCarrier
 from tidings import clock
 from tidings.database import Tx, open_database
 from tidings.database.migrate import migrate
@@ -79,7 +79,7 @@ async def walk(url: str, smtp_url: str, count: int, size: int, connections: int)
     began = time.perf_counter()
     planning = asyncio.create_task(Planner(db, clock.now).run(stop))
     composer = Composer("https://t.example.org", SIGNER, "t.example.org")
-    dispatching = asyncio.create_task(Dispatcher(db, composer, OneCarrier(provider), clock.now).run(stop))
+    dispatching = asyncio.create_task(Dispatcher(db, composer, OneCarrier(provider), NO_FILES, clock.now).run(stop))
     # the ledger is asked, as anybody outside the worker would have to
     while await db.read(_left, tenant.id):  # noqa: ASYNC110
         await asyncio.sleep(0.02)

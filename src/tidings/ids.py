@@ -23,7 +23,11 @@ PREFIXES = {
     "suppression": "supp_",
     "webhook": "hook_",
     "conversation": "conv_",
+    "thread": "thrd_",
     "inbound": "inbd_",
+    "inbox": "inbx_",
+    "attachment": "att_",
+    "audit": "aud_",
     "tenant": "tnt_",
 }
 

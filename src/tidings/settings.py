@@ -33,6 +33,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="`sqlite:///<path>` or `postgresql://…`; empty: SQLite, `tidings.db` in the data folder.")
     ] = ""
     database_pool: Annotated[int, Meta(ge=2, le=500, description="How many PostgreSQL connections a process opens at most.")] = 8
+    storage_url: Annotated[
+        str,
+        Meta(
+            description="Where attachments are kept: `file:///folder`, or S3-compatible storage, `s3://bucket/prefix?endpoint=…&region=…`;"
+            " empty: `blobs` in the data folder."
+        ),
+    ] = ""
     migrate: Annotated[
         bool, Meta(description="Whether `serve`, `api` and `worker` bring a PostgreSQL schema up to date as they start.")
     ] = True
@@ -48,6 +55,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             description="The mail server: `smtp://user:password@host:587`, `smtps://…:465`, or `sandbox:`, which keeps everything and sends nothing."
         ),
     ] = "sandbox:"
+    inbound_listen: Annotated[
+        str,
+        Meta(
+            description="Where the worker takes incoming mail from a mail server: `lmtp://127.0.0.1:8024`, `smtp://0.0.0.0:25` or"
+            " `lmtp+unix:///path`; empty: nowhere."
+        ),
+    ] = ""
     secret_key: Annotated[
         str,
         Meta(
@@ -211,6 +225,10 @@ def _checked(settings: Settings) -> Settings:
         raise Invalid(f"{_PREFIX}PUBLIC_URL must begin with http:// or https://.")
     if not settings.smtp_url.startswith(("sandbox:", "smtp://", "smtps://")):
         raise Invalid(f"{_PREFIX}SMTP_URL must begin with smtp:// or smtps://, or be sandbox:.")
+    if settings.storage_url and not settings.storage_url.startswith(("file:///", "s3://")):
+        raise Invalid(f"{_PREFIX}STORAGE_URL must begin with file:/// or s3://.")
+    if settings.inbound_listen and not settings.inbound_listen.startswith(("lmtp://", "smtp://", "lmtp+unix:///")):
+        raise Invalid(f"{_PREFIX}INBOUND_LISTEN must begin with lmtp://, smtp:// or lmtp+unix:///.")
     if 0 < len(settings.secret_key) < SHORTEST_SECRET:
         raise Invalid(f"{_PREFIX}SECRET_KEY must have at least {SHORTEST_SECRET} characters.")
     dkim = (settings.dkim_domain, settings.dkim_selector, settings.dkim_key_file)

@@ -16,6 +16,8 @@ from tidings.errors import Invalid
 
 _MAC = 9
 """Bytes of authentication code in a token: 72 bits, far beyond guessing over a network, and a multiple of three for base64."""
+LONGEST_REPLY = 32
+"""Characters of the token in a reply address, for ids up to 2**35: nine bytes of code and eleven of ids, eight characters for five bytes."""
 _TO_URL = bytes.maketrans(b"+/", b"-_")
 _FROM_URL = bytes.maketrans(b"-_", b"+/")
 _SEALED = "v1."
@@ -33,6 +35,7 @@ class Signer:
         self._communication = _keyed(secret, "communication")
         self._unsubscribe = _keyed(secret, "unsubscribe")
         self._reply = _keyed(secret, "reply")
+        self._callback = _keyed(secret, "callback")
 
     def communication(self, tenant_id: int, communication_id: int) -> str:
         """The opaque spelling of a communication, which is its tracking token too: 'c' and URL-safe base64, never all digits."""
@@ -49,6 +52,14 @@ class Signer:
     def parse_unsubscribe(self, text: str) -> tuple[int, int] | None:
         """(tenant id, communication id) of an unsubscribe token; None for anything else."""
         return _parsed(self._unsubscribe, text[1:]) if text[:1] == "u" else None
+
+    def callback(self, tenant_id: int, provider_id: int) -> str:
+        """The token in the URL that a provider calls: 'p' and URL-safe base64."""
+        return "p" + _token(self._callback, tenant_id, provider_id)
+
+    def parse_callback(self, text: str) -> tuple[int, int] | None:
+        """(tenant id, provider id) of a callback token; None for anything else."""
+        return _parsed(self._callback, text[1:]) if text[:1] == "p" else None
 
     def reply(self, tenant_id: int, communication_id: int) -> str:
         """The token for a reply address: lower-case base32, for some hosts fold the case of a local part."""

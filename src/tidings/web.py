@@ -22,12 +22,12 @@ from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Method, R
 from tidings.api import faults, routes
 from tidings.api.auth import Gatekeeper
 from tidings.api.health import Metrics
-from tidings.api.wire import BODY_LIMIT, UPLOAD_LIMIT, Call, House, Reply, Route
+from tidings.api.wire import UPLOAD_LIMIT, Call, House, Reply, Route
 from tidings.errors import Malformed, NotAllowed, NotFound, TidingsError, TooLarge, Unavailable
 
 log = structlog.get_logger("tidings.web")
 
-DRAIN_LIMIT = 32 * 1024 * 1024
+DRAIN_LIMIT = 64 * 1024 * 1024
 """Bytes of an oversize body that are read and thrown away, so that its sender gets to read the refusal."""
 GRACE = 10.0
 """Seconds that answers under way get when the server stops."""
@@ -108,6 +108,7 @@ class Endpoint:
             self._house,
             method=scope["method"],
             path=cast(Mapping[str, str], scope["path_params"]),
+            target=scope["path"].encode() + b"?" + scope["query_string"],
             query_string=scope["query_string"],
             headers=scope["headers"],
             client=client[0] if client else "",
@@ -118,7 +119,7 @@ class Endpoint:
         if route.streams:
             call.attach(_chunks(scope, receive, UPLOAD_LIMIT))
         elif scope["method"] not in {"GET", "HEAD"}:
-            call.body = b"".join([chunk async for chunk in _chunks(scope, receive, BODY_LIMIT)])
+            call.body = b"".join([chunk async for chunk in _chunks(scope, receive, route.limit)])
         return await route.handler(call)
 
 

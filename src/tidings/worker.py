@@ -1,22 +1,32 @@
 """Every loop that makes things happen later, in one task group: dispatch, plan, jobs, sweep. What each does lives in its room."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import NamedTuple
 
 import structlog
 
 from tidings import clock
+from tidings.analytics import indexing
 from tidings.api.wire import House
-from tidings.delivery import dispatch, imports, planner
+from tidings.delivery import blobs, dispatch, imports, listening, mailing, planner
 from tidings.delivery.dispatch import Dispatcher
 from tidings.delivery.planner import Planner
-from tidings.domain import communications, jobs
+from tidings.domain import communications, idempotency, inboxes, jobs
 from tidings.domain.jobs import Job
 from tidings.errors import Conflict, Unavailable
+from tidings.inbound import listener
+from tidings.inbound.listener import Listener
+from tidings.inbound.poll import Poller
+from tidings.inbound.receive import Desk
 from tidings.providers.registry import Registry
 
 JOBS = 1.0
 REFRESH = 2.0
+INDEX = 2.0
+FORGET = 3600.0
 JOB_LEASE = 60 * clock.SECOND
 RESTART = 1.0
 """Seconds before a loop that fell over is begun again."""
@@ -26,23 +36,45 @@ log = structlog.get_logger("worker")
 Loop = Callable[[asyncio.Event], Awaitable[None]]
 
 
-async def work(house: House, registry: Registry, *, stop: asyncio.Event, embedded: bool, lease: int = dispatch.LEASE) -> None:
-    """Works for a house until `stop` is set. `embedded`: this is the only process on its store. `lease` in milliseconds."""
-    await Worker(house, registry, alone=embedded, lease=lease).run(stop)
+class Door(NamedTuple):
+    """Where mail comes in: a URL to listen on ("" for none), the `name` we go by there, and whether its being taken is an error."""
+
+    url: str = ""
+    name: str = "localhost"
+    insists: bool = True
+
+
+NO_DOOR = Door()
+
+
+async def work(
+    house: House, registry: Registry, *, stop: asyncio.Event, embedded: bool, lease: int = dispatch.LEASE, door: Door = NO_DOOR
+) -> None:
+    """Works for a house until `stop` is set. `embedded`: this is the only process on its store. `lease` in milliseconds.
+
+    Raises Unavailable when the door insists on a place that is taken.
+    """
+    await Worker(house, registry, alone=embedded, lease=lease, door=door).run(stop)
 
 
 class Worker:
     """One process' share of the work. `alone` tells that no other worker can be alive on this store."""
 
-    def __init__(self, house: House, registry: Registry, *, alone: bool, lease: int) -> None:
-        self._db, self._now, self._data_folder, self._alone, self._lease = house.db, house.clock, house.data_folder, alone, lease
-        self._dispatcher = Dispatcher(house.db, house.composer, registry, house.clock, lease)
+    def __init__(self, house: House, registry: Registry, *, alone: bool, lease: int, door: Door = NO_DOOR) -> None:
+        self._db, self._now, self._store, self._data_folder = house.db, house.clock, house.store, house.data_folder
+        self._alone, self._lease = alone, lease
+        self._dispatcher = Dispatcher(house.db, house.composer, registry, house.store, house.clock, lease)
         self._planner = Planner(house.db, house.clock)
+        self._carriers = partial(listening.listen, house.db, registry)
+        desk = Desk(house.db, house.store, house.signer, house.clock)
+        self._poller = Poller(desk, house.vault)
+        self._listener = Listener(desk, listener.place(door.url), name=door.name, insists=door.insists) if door.url else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Works until `stop` is set, then finishes or gives back what is in flight."""
         if self._alone:
             await self._sweep_all(dead=True)
+            await self._db.write(inboxes.give_up_leases, now=self._now())
         loops: dict[str, Loop] = {
             "dispatch": self._dispatcher.run,
             "plan": self._planner.run,
@@ -50,7 +82,14 @@ class Worker:
             "sweep": self._sweep,
             "refresh": self._refresh,
             "maintain": self._maintain,
+            "index": self._index,
+            "forget": self._forget,
+            "poll": self._poller.run,
+            "carriers": self._carriers,
         }
+        if self._listener is not None:
+            await self._listener.open()
+            loops["listen"] = self._listener.run
         async with asyncio.TaskGroup() as group:
             for name, loop in loops.items():
                 group.create_task(_keep(name, loop, stop), name=name)
@@ -78,6 +117,8 @@ class Worker:
                 await planner.run_enroll(self._db, self._now, job, stop)
             case "import":
                 await imports.run_import(self._db, self._now, self._data_folder, job, stop)
+            case "mailing":
+                await mailing.run_mailing(self._db, self._now, job, stop)
             case other:
                 await self._db.write(jobs.fail, job, f"No worker knows jobs of kind {other}.", now=self._now())
 
@@ -98,10 +139,28 @@ class Worker:
             await self._db.refresh()
             await clock.first(REFRESH, stop)
 
+    async def _index(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            begun = time.monotonic()
+            while not stop.is_set() and await self._db.read(indexing.behind):
+                await self._db.write(indexing.catch_up)
+                # it takes a quarter of the writer's time at most: whoever sends does not wait for whoever may search
+                await clock.first(3 * (time.monotonic() - begun), stop)
+                begun = time.monotonic()
+            await clock.first(INDEX, stop)
+
     async def _maintain(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await self._db.maintain(self._now())
+            await blobs.sweep(self._db, self._store, self._now)
             await clock.first(24 * 3600.0, stop)
+
+    async def _forget(self, stop: asyncio.Event) -> None:
+        """Removes what was kept for requests that might be repeated, once it is old enough."""
+        while not stop.is_set():
+            while await self._db.write(idempotency.forget, now=self._now()):
+                pass
+            await clock.first(FORGET, stop)
 
 
 async def _keep(name: str, loop: Loop, stop: asyncio.Event) -> None:

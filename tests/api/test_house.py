@@ -40,18 +40,29 @@ async def test_a_schema_that_is_behind_is_not_ready(api: Api):
 async def test_metrics_are_the_databases_own_counts(api: Api):
     record = await api.send()
     await api.send(recipients=["bob@example.test"])
-    await api.stranger.get(f"/api/v1/communications/track/{record['id']}")
+    for reader in ("Thunderbird", "curl/8.1"):
+        await api.stranger.get(f"/api/v1/communications/track/{record['id']}", headers={"user-agent": reader})
     answer = await api.stranger.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = answer.text.splitlines()
-    assert 'tidings_communications_total{channel="email",state="accepted"} 2.0' in lines
-    assert 'tidings_communications_total{channel="email",state="sent"} 0.0' in lines
-    assert 'tidings_interactions_total{channel="email",kind="opens"} 1.0' in lines
+    assert 'tidings_communications{channel="email",state="accepted"} 2.0' in lines
+    assert 'tidings_communications{channel="email",state="sent"} 0.0' in lines
+    assert 'tidings_interactions{channel="email",kind="opens"} 2.0' in lines
+    assert 'tidings_interactions{channel="email",kind="human_opens"} 1.0' in lines
     assert 'tidings_queue_depth{channel="email"} 2.0' in lines
     assert 'tidings_queue_due{channel="email"} 2.0' in lines
     assert 'tidings_http_request_seconds_count{method="POST",path="/api/v1/communications/send",status="200"} 2.0' in lines
     path = 'path="/api/v1/communications/track/{id}"'
-    assert f'tidings_http_request_seconds_count{{method="GET",{path},status="200"}} 1.0' in lines
+    assert f'tidings_http_request_seconds_count{{method="GET",{path},status="200"}} 2.0' in lines
+
+
+async def test_a_figure_that_can_fall_is_no_counter(api: Api):
+    record = await api.send()
+    await api.client.delete(f"/api/v1/communications/{record['id']}")
+    lines = (await api.stranger.get("/metrics")).text.splitlines()
+    assert 'tidings_communications{channel="email",state="accepted"} 0.0' in lines
+    for name in ("communications", "interactions", "enrollments", "queue_depth", "queue_due"):
+        assert f"# TYPE tidings_{name} gauge" in lines
 
 
 async def test_the_description_names_every_operation_and_every_reference_in_it_leads_somewhere(api: Api, db: Database):
@@ -64,7 +75,44 @@ async def test_the_description_names_every_operation_and_every_reference_in_it_l
     assert len(names) == len(set(names))
     text = msgspec.json.encode(document).decode()
     for reference in {part.split('"')[0] for part in text.split('"$ref":"')[1:]}:
-        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
+        _, _, kind, name = reference.split("/")
+        assert name in document["components"][kind]
+
+
+async def test_the_description_says_what_each_operation_may_refuse_and_in_whose_words(api: Api):
+    document = (await api.stranger.get("/openapi.json")).json()
+    told = {
+        (method.upper(), path): {int(status): answer for status, answer in operation["responses"].items() if int(status) >= 400}
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    send = told["POST", "/api/v1/communications/send"]
+    assert {400, 401, 403, 404, 413, 500, 503} <= set(send)
+    assert 422 not in send
+    assert send[400] == {"$ref": "#/components/responses/alpha_400"}
+    assert set(told["GET", "/api/v1/lists"]) == {401, 403, 422, 500, 503}
+    assert told["GET", "/api/v1/lists"][422] == {"$ref": "#/components/responses/plain_422"}
+    assert set(told["GET", "/api/v1/communications/track/{id}"]) == {404, 500, 503}
+    assert set(told["GET", "/healthz"]) == {500}
+    shapes = document["components"]["responses"]
+    assert set(shapes["alpha_404"]["content"]["application/json"]["schema"]["properties"]) == {"detail", "time", "title"}
+    assert set(shapes["plain_422"]["content"]["application/json"]["schema"]["properties"]) == {"error", "errors"}
+    assert "WWW-Authenticate" in shapes["alpha_401"]["headers"]
+
+
+async def test_the_description_says_what_a_parameter_may_be(api: Api):
+    document = (await api.stranger.get("/openapi.json")).json()
+    parameters = {entry["name"]: entry for entry in document["paths"]["/api/v1/communications"]["get"]["parameters"]}
+    assert parameters["limit"]["schema"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 25}
+    assert parameters["type"]["schema"] == {"type": "string", "enum": ["email", "sms"]}
+    ids = document["paths"]["/api/v1/communications/delete-list"]["delete"]["parameters"][0]
+    assert (ids["required"], ids["schema"]) == (True, {"type": "array", "items": {"type": "string"}})
+    number = document["paths"]["/api/v1/communications/{id}"]["get"]["parameters"][0]
+    assert (number["in"], number["schema"]) == ("path", {"type": "integer", "minimum": 1})
+    comment = document["paths"]["/api/v1/communications/{id}/comment"]["post"]["requestBody"]["content"]
+    assert set(comment) == {"text/plain", "application/json"}
+    pixel = document["paths"]["/api/v1/communications/track/{id}"]["get"]["responses"]["200"]["content"]
+    assert set(pixel) == {"image/gif"}
 
 
 async def test_the_page_to_browse_it_needs_nothing_from_elsewhere(api: Api):

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from tests.api.conftest import Api
-from tests.api.test_alpha import new_template
+from tests.support.templates import new_template
 from tidings import ids
 
 PATH = "/api/v1/instant_messages"

@@ -1,36 +1,15 @@
 """The application behind its real server, over a real socket: start, stop, refusals and long bodies."""
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import AsyncIterator
 
-import httpx2
 import pytest
 
 from tests.api.conftest import Api
+from tests.support.served import Served, serving
 from tidings.errors import Unavailable
 from tidings.web import serve
-
-
-class Served:
-    """A running server: its address, and the event that stops it."""
-
-    def __init__(self, url: str, stop: asyncio.Event, task: asyncio.Task[None]) -> None:
-        self.url, self.stop, self.task = url, stop, task
-        self.client = httpx2.AsyncClient(base_url=url)
-
-
-@contextlib.asynccontextmanager
-async def serving(api: Api) -> AsyncIterator[Served]:
-    stop, started = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(api.app, "127.0.0.1", 0, stop=stop, started=started.set_result))
-    await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
-    served = Served(await started, stop, task)
-    async with served.client:
-        yield served
-    stop.set()
-    await task
 
 
 @pytest.fixture

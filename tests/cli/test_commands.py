@@ -48,6 +48,19 @@ def test_a_key_is_made_as_json_listed_without_its_secret_and_revoked_once(home: 
     assert failure(tidings(home, "keys", "revoke", made["key"])) == f"There is no key {made['key']}, or it was revoked before."
 
 
+def test_a_sender_is_allowed_listed_and_allowed_no_longer(home: Path):
+    assert tidings(home, "senders", "add", "Example.COM", "--tenant", "acme").stdout == "acme may write as anybody at example.com.\n"
+    made = json.loads(tidings(home, "senders", "add", "Ann@bücher.example", "--tenant", "acme", "--json").stdout)
+    assert made["address"] == "ann@xn--bcher-kva.example"
+    assert failure(tidings(home, "senders", "add", "example.com", "--tenant", "acme")).startswith("example.com is allowed already")
+    assert failure(tidings(home, "senders", "add", "nowhere", "--tenant", "acme")).startswith("address is neither a domain nor an email")
+    listed = json.loads(tidings(home, "senders", "list", "--tenant", "acme", "--json").stdout)
+    assert [row["address"] for row in listed] == ["ann@xn--bcher-kva.example", "example.com"]
+    assert "whole domain" in tidings(home, "senders", "list", "--tenant", "acme").stdout
+    assert tidings(home, "senders", "remove", "example.com", "--tenant", "acme").stdout == "Removed.\n"
+    assert failure(tidings(home, "senders", "remove", "example.com", "--tenant", "acme")) == "example.com was not allowed."
+
+
 def test_failures_are_one_sentence_and_end_with_one(home: Path):
     assert failure(tidings(home, "tenants", "create", "acme")) == "A tenant named acme exists already"
     assert failure(tidings(home, "keys", "create", "--tenant", "nobody")).startswith("There is no tenant 'nobody'")
@@ -132,14 +145,16 @@ def test_help_comes_at_once_and_loads_nothing_heavy(tmp_path: Path):
     shown = subprocess.run(arguments("--help"), env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=True)
     assert all(
         command in shown.stdout
-        for command in ("demo", "serve", "api", "worker", "migrate", "tenants", "keys", "contacts", "send", "doctor")
+        for command in ("demo", "serve", "api", "worker", "migrate", "tenants", "keys", "contacts", "communications", "send", "doctor")
     )
 
 
 def test_every_command_of_the_table_is_there():
     code = "from tidings.cli.main import COMMANDS, load; print(*(name for name in COMMANDS if load(name).name == name))"
     ended = subprocess.run([sys.executable, "-c", code], env=environment(ROOT), capture_output=True, text=True, timeout=60, check=False)
-    assert "demo serve api worker migrate tenants keys contacts send doctor version" in ended.stdout, ended.stderr
+    assert "demo serve api worker migrate tenants keys senders inboxes contacts communications send doctor version" in ended.stdout, (
+        ended.stderr
+    )
 
 
 def test_a_tenant_is_changed_by_what_is_named_and_by_nothing_else(home: Path):

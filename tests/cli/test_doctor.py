@@ -43,6 +43,9 @@ def test_a_mail_server_that_lets_us_in_is_found_well_and_gets_no_mail(tmp_path: 
     [
         ({"TIDINGS_SMTP_URL": "smtp://127.0.0.1:1"}, "Mail", "cannot connect to 127.0.0.1:1"),
         ({"TIDINGS_SMTP_URL": "smtp://127.0.0.1:1?tls=perhaps"}, "Mail", "must be one of"),
+        ({"TIDINGS_STORAGE_URL": "s3://key:hush@files?endpoint=http://127.0.0.1:1&region=x"}, "Storage", "cannot be reached"),
+        ({"TIDINGS_STORAGE_URL": "s3://key:hush@files?regoin=x"}, "Storage", "unknown option 'regoin'"),
+        ({"TIDINGS_STORAGE_URL": "file:///proc/blobs"}, "Storage", "cannot be reached"),
         ({"TIDINGS_DATABASE_URL": "postgresql://tidings:hush@127.0.0.1:1/none"}, "Database", "Cannot reach PostgreSQL"),
     ],
 )
@@ -61,6 +64,18 @@ def test_postgresql_is_asked_for_its_version_and_its_clock(postgres_url: str, tm
     assert found["Database"]["found"].startswith("PostgreSQL ")
     assert found["Database clock"]["state"] == found["Schema"]["state"] == "ok"
     assert found["Secret key"]["state"] == "warning"
+
+
+def test_storage_is_written_and_left_as_it_was(tmp_path: Path):
+    code, found = findings(tmp_path / "home", {"TIDINGS_STORAGE_URL": f"file://{tmp_path}/blobs"})
+    assert (code, found["Storage"]["found"]) == (0, f"file://{tmp_path}/blobs can be written")
+    assert [entry for entry in (tmp_path / "blobs").rglob("*") if entry.is_file()] == []
+
+
+def test_files_in_the_data_folder_of_one_of_several_machines_are_warned_of(postgres_url: str, tmp_path: Path):
+    (tmp_path / "home").mkdir()
+    found = findings(tmp_path / "home", {"TIDINGS_DATABASE_URL": postgres_url})[1]["Storage"]
+    assert (found["state"], "this machine alone" in found["found"]) == ("warning", True)
 
 
 def test_a_secret_that_others_can_read_is_warned_of(tmp_path: Path):

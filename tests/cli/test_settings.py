@@ -62,6 +62,7 @@ def test_without_a_database_url_it_is_sqlite_in_the_data_folder(tmp_path: Path):
         ("TIDINGS_DATABASE_POOL", "1", "TIDINGS_DATABASE_POOL is wrong: it is a whole number from 2 to 500."),
         ("TIDINGS_DATABASE_URL", "mysql://x", "TIDINGS_DATABASE_URL must begin with sqlite:/// or postgresql://."),
         ("TIDINGS_PUBLIC_URL", "example.org", "TIDINGS_PUBLIC_URL must begin with http:// or https://."),
+        ("TIDINGS_STORAGE_URL", "/srv/blobs", "TIDINGS_STORAGE_URL must begin with file:/// or s3://."),
         ("TIDINGS_SMTP_URL", "mail.example.org", "TIDINGS_SMTP_URL must begin with smtp:// or smtps://, or be sandbox:."),
         ("TIDINGS_SECRET_KEY", "short", "TIDINGS_SECRET_KEY must have at least 16 characters."),
         (

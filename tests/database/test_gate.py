@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,17 @@ async def test_a_batch_is_a_table_whatever_is_in_it(db: Database) -> None:
     )
     assert sorted(seen, key=str) == sorted(given, key=str)
     assert await db.read(lambda tx: tx.rows("SELECT a FROM :given(a bigint) r", given=[])) == []
+
+
+async def test_a_list_may_be_asked_for_twice_in_one_statement(db: Database) -> None:
+    def both(tx: Tx) -> list[tuple[Any, ...]]:
+        return tx.rows(
+            "SELECT id FROM :rows(id bigint) a WHERE id IN :ids[bigint] UNION ALL SELECT -id FROM :rows(id bigint) b WHERE id IN :ids[bigint] ORDER BY id",
+            rows=[(1,), (2,), (3,)],
+            ids=[1, 3],
+        )
+
+    assert await db.read(both) == [(-3,), (-1,), (1,), (3,)]
 
 
 async def test_bells_ring_after_the_commit_and_not_for_what_was_undone(db: Database) -> None:
@@ -126,13 +138,15 @@ async def test_a_locked_database_is_unavailable_and_works_again_when_free(sqlite
 async def test_what_is_batched_is_written_together_and_each_is_told(db: Database) -> None:
     sizes: list[int] = []
 
-    def store(tx: Tx, items: list[str]) -> None:
+    def store(tx: Tx, items: list[str]) -> list[str]:
         sizes.append(len(items))
         for item in items:
             add(tx, item)
+        return [item.upper() for item in items]
 
     batcher = Batcher(db, store)
-    await asyncio.gather(*(batcher.add(f"s{number:03}") for number in range(100)))
+    told = await asyncio.gather(*(batcher.add(f"s{number:03}") for number in range(100)))
+    assert told == [f"S{number:03}" for number in range(100)]
     assert len(await db.read(slugs)) == sum(sizes) == 100
     assert len(sizes) < 10
     with pytest.raises(Conflict, match="There is one like this already"):

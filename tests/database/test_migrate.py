@@ -4,11 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.support.postgres import Postgres
-from tidings.database import open_database
+from tidings.database import Tx, open_database
 from tidings.database.migrate import migrate, migrations, pending
 from tidings.database.postgres import MONTHS_AHEAD, ensure_partitions
+from tidings.errors import Unavailable
 
 
 def test_a_fresh_file_is_brought_up_to_date_once(tmp_path: Path) -> None:
@@ -36,7 +38,12 @@ def test_both_databases_have_the_same_tables_and_columns(tmp_path: Path, postgre
     path = tmp_path / "x.db"
     migrate(f"sqlite:///{path}")
     lite = sqlite3.connect(path)
-    tables = [row[0] for row in lite.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")]
+    tables = [
+        row[0]
+        for row in lite.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '%_trigrams%'"
+        )
+    ]
     here = {table: {row[1] for row in lite.execute(f"PRAGMA table_info({table})")} for table in tables}
     lite.close()
     with psycopg.connect(postgres_url) as connection:
@@ -48,6 +55,19 @@ def test_both_databases_have_the_same_tables_and_columns(tmp_path: Path, postgre
     for table, column in rows:
         there.setdefault(table, set()).add(column)
     assert here == there
+
+
+def test_without_trigrams_migrating_says_what_to_do(postgres: Postgres) -> None:
+    url = postgres.create("untrusted")
+    try:
+        postgres.run("CREATE ROLE nobody_special LOGIN")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("GRANT CREATE ON SCHEMA public TO nobody_special")
+        with pytest.raises(Unavailable, match="CREATE EXTENSION pg_trgm"):
+            migrate(url.replace("postgres@", "nobody_special@"))
+    finally:
+        postgres.drop("untrusted")
+        postgres.run("DROP ROLE nobody_special")
 
 
 async def test_interactions_find_their_month_and_there_is_room_ahead(postgres_url: str) -> None:
@@ -65,3 +85,57 @@ async def test_interactions_find_their_month_and_there_is_room_ahead(postgres_ur
     db = await open_database(postgres_url)
     await db.maintain(1_830_000_000_000)
     await db.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_what_callers_named_their_conversations_becomes_conversations(
+    kind: str, tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 0003 a communication kept the caller's word; of one word, and one tenant, it is one conversation from then on."""
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else postgres.create("conversing")
+    whole = migrations(kind)
+    monkeypatch.setattr("tidings.database.migrate.migrations", lambda kind: whole[:2])
+    assert migrate(url) == ["initial", "audit"]
+    old = await open_database(url)
+    # (tenant, channel, contact, key, opened, created)
+    rows = [
+        (1, "email", 7, "deal", 2, 10),
+        (1, "email", 5, "deal", 0, 30),
+        (1, "email", 6, None, 0, 40),
+        (2, "sms", 8, "deal", 0, 20),
+        (1, "sms", 9, "thrd_x; --'", 0, 50),
+    ]
+    await old.write(_communicate, rows)
+    await old.close()
+    monkeypatch.undo()
+    assert migrate(url) == [name for _, name, _ in whole[2:]]
+    db = await open_database(url)
+    conversations = await db.read(
+        lambda tx: tx.rows(
+            "SELECT tenant_id, key, channel, contact_id, unread, last_at, created_at, updated_at FROM conversations ORDER BY tenant_id, key"
+        )
+    )
+    assert conversations == [
+        (1, "deal", "email", 5, 0, 30, 10, 30),
+        (1, "thrd_x; --'", "sms", 9, 0, 50, 50, 50),
+        (2, "deal", "sms", 8, 0, 20, 20, 20),
+    ]
+    kept = await db.read(
+        lambda tx: tx.rows(
+            "SELECT c.tenant_id, c.channel, c.contact_id, v.key, c.human_opens, c.created_at, c.attached FROM communications c"
+            " LEFT JOIN conversations v ON v.tenant_id = c.tenant_id AND v.id = c.conversation_id ORDER BY c.id"
+        )
+    )
+    assert kept == [(*row, 0) for row in rows]
+    await db.close()
+    if kind == "postgres":
+        postgres.drop("conversing")
+
+
+def _communicate(tx: Tx, rows: list[tuple[int, str, int, str | None, int, int]]) -> None:
+    tx.run(
+        "INSERT INTO communications (tenant_id, channel, state, lane, contact_id, content_id, type, address, conversation_id, track_opens, track_links,"
+        " open_count, created_at, updated_at) SELECT tenant_id, channel, 'failed', 0, contact_id, 1, 'OFFERTE', 'a@b.example', key, 1, 1, opens, at, at"
+        " FROM :rows(tenant_id bigint, channel text, contact_id bigint, key text, opens integer, at bigint) r",
+        rows=rows,
+    )

@@ -77,6 +77,7 @@ def test_tokens_come_back_as_tenant_and_communication(tenant: int, communication
     assert all(char.isascii() and (char.isalnum() or char in "-_") for char in token)
     assert signer.parse_communication(token) == (tenant, communication)
     assert signer.parse_unsubscribe(signer.unsubscribe(tenant, communication)) == (tenant, communication)
+    assert signer.parse_callback(signer.callback(tenant, communication)) == (tenant, communication)
     reply = signer.reply(tenant, communication)
     assert reply == reply.lower()
     assert len(reply) <= 64
@@ -94,6 +95,8 @@ def test_a_token_with_one_character_changed_is_nothing(tenant: int, communicatio
 def test_a_token_of_one_purpose_is_nothing_to_another() -> None:
     assert signer.parse_unsubscribe("u" + signer.communication(1, 2)[1:]) is None
     assert signer.parse_communication("c" + signer.unsubscribe(1, 2)[1:]) is None
+    assert signer.parse_callback("p" + signer.communication(1, 2)[1:]) is None
+    assert signer.parse_callback(signer.communication(1, 2)) is None
     assert Signer(b"another secret").parse_communication(signer.communication(1, 2)) is None
 
 

@@ -15,8 +15,8 @@ from tidings.domain import tenants
 from tidings.errors import NotFound, Unavailable
 from tidings.message.outgoing import Email, Outcome, Sealed, Sms
 from tidings.providers import sandbox
-from tidings.providers.base import Report
-from tidings.providers.registry import Registry, SmtpForm
+from tidings.providers.base import Paced, Report
+from tidings.providers.registry import Registry, SmtpForm, TwilioForm
 from tidings.providers.sandbox import Filters, Sandbox
 from tidings.signing import Vault
 
@@ -152,6 +152,7 @@ async def test_a_text_message_is_kept_as_its_text(db: Database):
 async def test_magic_addresses_play_what_goes_wrong(db: Database, to: str, kind: str, kept: list[int]):
     outcomes = await sent(db, mail(1, to))
     assert outcomes[1].kind == kind
+    assert outcomes[1].suppress == (((to, "bounced"),) if kind == "refused" else ())
     assert await shelf(db) == kept
 
 
@@ -166,6 +167,7 @@ async def test_a_magic_address_among_others_is_rejected_alone(db: Database):
     outcomes = await sent(db, mail(1, "ann@example.com", "bounce@sandbox.test"))
     assert outcomes[1].kind == "accepted"
     assert [address for address, _ in outcomes[1].rejected] == ["bounce@sandbox.test"]
+    assert outcomes[1].suppress == (("bounce@sandbox.test", "bounced"),)
     assert await shelf(db, to="ann@example.com") == [1]
     assert await shelf(db, to="bounce@sandbox.test") == []
 
@@ -250,6 +252,14 @@ async def test_what_the_registry_built_sends(registry: Registry, db: Database):
 async def test_smtp_is_built_from_sealed_settings(registry: Registry):
     settings = VAULT.seal(msgspec.json.encode(SmtpForm(host="mail.example.com", username="u", password="p")))
     assert (await registry.get(Row(kind="smtp", settings=settings))).kind == "smtp"
+
+
+async def test_what_the_registry_built_tells_how_much_it_has_use_for(registry: Registry):
+    form = TwilioForm(account_sid="AC" + "0" * 32, auth_token="t", sender="+15017122661")
+    for row, window in ((Row(kind="twilio", channel="sms", settings=VAULT.seal(msgspec.json.encode(form))), 2), (Row(id=2), None)):
+        provider = await registry.get(row)
+        assert isinstance(provider, Paced)
+        assert provider.window == window
 
 
 @pytest.mark.parametrize(

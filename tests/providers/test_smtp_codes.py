@@ -82,6 +82,32 @@ def test_recipients_refused_for_good_refuse_the_message_and_name_each():
     assert "b@x: 553" in outcome.reason
 
 
+@pytest.mark.parametrize(
+    ("line", "gone"),
+    [
+        ("550 5.1.1 no such user", True),
+        ("550 5.1.2 no such domain", True),
+        ("553 5.1.3 no address", True),
+        ("551 5.1.6 moved", True),
+        ("556 5.1.10 takes no mail", True),
+        ("550 no such user", False),
+        ("550 5.1.0 rejected", False),
+        ("550 5.7.1 policy", False),
+        ("552 5.2.2 full", False),
+        ("550 5.2.1 disabled", False),
+        ("450 4.1.1 unverified", False),
+        ("550 5.1.1 Sender address rejected: user unknown", False),
+    ],
+)
+def test_only_a_status_that_speaks_of_the_address_for_good_suppresses_it(line: str, gone: bool):
+    assert outcome_of_recipients([("a@x", reply(line))]).suppress == ((("a@x", "bounced"),) if gone else ())
+
+
+def test_of_several_refused_those_are_suppressed_whom_nothing_will_reach():
+    outcome = outcome_of_recipients([("a@x", reply("550 5.7.1 no")), ("b@x", reply("550 5.1.1 nobody"))])
+    assert (outcome.kind, outcome.suppress) == ("refused", (("b@x", "bounced"),))
+
+
 def test_one_recipient_refused_for_now_is_reason_enough_to_try_again():
     outcome = outcome_of_recipients([("a@x", reply("550 5.1.1 no")), ("b@x", reply("450 4.2.1 later"))])
     assert (outcome.kind, outcome.code) == ("deferred", "4.2.1")

@@ -15,6 +15,7 @@ class SmtpCarrier(Carrier):
     """A scripted mail server that goes by the recipient's address, and a provider with three connections to it."""
 
     secret = "s3cret-word"
+    most_left = 3
 
     def __init__(self, extensions: Sequence[str]) -> None:
         self.revoked = False

@@ -142,7 +142,8 @@ async def test_a_cancelled_send_leaves_another_batchs_message_alone():
         server.gate.set()
         await first
     assert kept.kinds == {"accepted": 2}
-    assert dropped.outcomes == {}
+    assert dropped.kinds == {"untried": 2}
+    assert len(server.taken) == 2
 
 
 async def test_closing_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):

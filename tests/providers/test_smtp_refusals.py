@@ -18,6 +18,7 @@ class TestRefusals:
             outcomes = await send(one(server), mail(1, recipients=("a@x.example", "b@x.example", "c@x.example", "d@x.example")), mail(2))
         assert kinds(outcomes) == ["accepted", "accepted"]
         assert outcomes[1].rejected == (("b@x.example", "550 5.1.1 unknown"), ("d@x.example", "450 4.2.1 busy"))
+        assert outcomes[1].suppress == (("b@x.example", "bounced"),)
         assert [taken.recipients for taken in server.taken] == [["a@x.example", "c@x.example"], ["reader@example.net"]]
 
     async def test_a_refused_sender_refuses_the_message_and_the_next_goes(self, extensions: tuple[str, ...]):
@@ -72,6 +73,7 @@ class TestRefusals:
             outcomes = await send(one(server), mail(1, recipients=everybody))
         assert kinds(outcomes) == ["accepted"]
         assert outcomes[1].rejected == (("r5@x.example", "550 5.1.1 unknown"),)
+        assert outcomes[1].suppress == (("r5@x.example", "bounced"),)
         assert outcomes[1].provider_id == "Q1"
         assert [len(taken.recipients) for taken in server.taken] == [3, 3, 1]
         assert {address for taken in server.taken for address in taken.recipients} == set(everybody) - {"r5@x.example"}

@@ -1,12 +1,13 @@
 """The hot statements on a PostgreSQL table of some size: each goes by an index, none reads the table through."""
 
+import re
 from typing import Any
 
 import psycopg
 import pytest
 
 from tests.shape.test_statements import STATEMENTS, called
-from tidings.database import statements
+from tidings.database import Tx, open_database, statements
 
 ROWS = 20_000
 HOT = {
@@ -110,3 +111,79 @@ def test_no_hot_statement_reads_a_table_through(filled: psycopg.Connection[Any])
     filled.close()
     assert {file: count for file, count in looked_at.items() if count < HOT[file]} == {}
     assert wrong == []
+
+
+CONVERSING = {"domain/threads/join.py": 5, "domain/threads/lineage.py": 2, "domain/threads/read.py": 4, "domain/threads/receive.py": 3}
+TABLES = ("communications", "conversations", "inbound_messages")
+FILLED = (
+    "INSERT INTO conversations (tenant_id, key, channel, related_entity_type, related_entity_id, last_at, created_at, updated_at)"
+    " SELECT 1, id, 'email', 'Deal', id, 0, 0, 0 FROM numbers",
+    "INSERT INTO communications (tenant_id, channel, state, lane, contact_id, content_id, type, address, track_opens, track_links, sent_at,"
+    " conversation_id, related_entity_type, related_entity_id, created_at, updated_at)"
+    " SELECT 1, 'email', 'sent', 0, id, 1, 'OFFERTE', id, 1, 1, 5, id, 'Deal', id, 0, 0 FROM numbers",
+    "INSERT INTO inbound_messages (tenant_id, channel, conversation_id, contact_id, source, source_id, sender, related_entity_type, related_entity_id,"
+    " message_id, received_at, created_at, updated_at) SELECT 1, 'email', id, id, 'imap', id, id, 'Deal', id, id, 0, 0, 0 FROM numbers",
+)
+SAID: dict[str, Any] = {
+    "conversation_id": 5,
+    "communication_id": 5,
+    "key": "5",
+    "at": 5,
+    "inbound": 0,
+    "entity_type": "Deal",
+    "entity_id": "5",
+    "source": "imap",
+    "source_id": "5",
+    "subject": "",
+    "automatic": 0,
+}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_conversations_and_entities_are_found_by_their_indexes(kind: str, request: pytest.FixtureRequest) -> None:
+    """On both databases, and by more than the tenant, whose rows all of these are."""
+    db = await open_database(request.getfixturevalue(f"{kind}_url"))
+    await db.write(_converse, kind)
+    asked: dict[str, int] = {}
+    wrong: list[str] = []
+    whole = called()
+    for file, line, sql in STATEMENTS:
+        if file in CONVERSING and (file, line) in whole:
+            asked[file] = asked.get(file, 0) + 1
+            plan = await db.read(_plan, kind, sql)
+            wrong += [f"{file}:{line}\n{plan}" for part in plan.splitlines() if _reads_through(part)]
+            if "d.contact_id" in sql:
+                # a mail to a list may be a conversation of a hundred thousand, and each copy would look through it
+                assert "communications_contact" in plan
+                assert "inbound_contact" in plan
+    await db.close()
+    assert {file: count for file, count in CONVERSING.items() if asked.get(file, 0) < count} == {}
+    assert wrong == []
+
+
+def _converse(tx: Tx, kind: str) -> None:
+    numbers: Any = {
+        "sqlite": "WITH RECURSIVE numbers (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM numbers WHERE id < 20000)",
+        "postgres": "WITH numbers AS (SELECT generate_series(1, 20000) AS id)",
+    }[kind]
+    for statement in FILLED:
+        into, _, what = statement.partition(" SELECT ")
+        tx.run(f"{into} {numbers} SELECT {what}")
+    tx.run("ANALYZE")
+
+
+def _plan(tx: Tx, kind: str, sql: Any) -> str:
+    spelled = statements.for_sqlite(sql)
+    params: dict[str, Any] = {name: VALUES.get(name, "5") for name in re.findall(r":([a-z_]+)", spelled.text)} | SAID
+    for name in spelled.batches:
+        declared = sql.split(f":{name}(", 1)[1].split(")", 1)[0].split(",")
+        params[name] = [tuple(SAMPLES[part.split()[1]] for part in declared)]
+    params |= {name: [5] for name in spelled.lists}
+    return "\n".join(str(row[-1]) for row in tx.rows(f"{'EXPLAIN QUERY PLAN' if kind == 'sqlite' else 'EXPLAIN'} {sql}", **params))
+
+
+def _reads_through(step: str) -> bool:
+    """Whether a step of a plan, in either database's words, looks at all of the tenant's rows or at everybody's."""
+    return any(f"SCAN {table}" in step or f"Seq Scan on {table}" in step for table in TABLES) or bool(
+        re.search(r"\(tenant_id=\?\)$|Index Cond: \(tenant_id = [^()]+\)$", step)
+    )

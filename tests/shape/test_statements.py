@@ -15,8 +15,10 @@ SOURCE = Path(__file__).parents[2] / "src" / "tidings"
 BEGINS = re.compile(r"^\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b")
 # loops that serve every tenant: they find whose turn it is, or take a job, whoever's it is
 EVERYBODYS = (
+    "analytics/indexing.py",
     "domain/communications/claim.py",
     "domain/enrollments.py",
+    "domain/inboxes.py",
     "domain/jobs.py",
     "domain/tenants.py",
     "domain/keys.py",

@@ -19,6 +19,7 @@ from tidings.domain.tenants import Tenant
 from tidings.message.outgoing import Sealed
 from tidings.rendering.compose import Composer
 from tidings.signing import Signer, Vault
+from tidings.storage import Folder
 from tidings.web import create_app
 
 NOON = 1_750_248_000_000
@@ -42,6 +43,7 @@ class Api:
             composer=composer,
             signer=self.signer,
             vault=Vault(SECRET),
+            store=Folder(folder / "blobs"),
             public_url=PUBLIC_URL,
             data_folder=folder,
             allow_private=False,
@@ -121,7 +123,7 @@ class Api:
 
     async def dispatch(self) -> list[Sealed]:
         """Sends whatever is due; answers what went out."""
-        walking = walk.House(self.db)
+        walking = walk.House(self.db, self.house.store)
         walking.now, walking.tenant_id, walking.carrying, walking.composer = self.at, self.tenant.id, self.carrying, self.house.composer
         return await walking.dispatch()
 

@@ -9,11 +9,18 @@ from tidings.domain import counters
 ROWS = (
     "SELECT COUNT(*), COUNT(sent_at), CAST(COALESCE(SUM(CASE WHEN state IN ('failed', 'suppressed') THEN 1 ELSE 0 END), 0) AS bigint),"
     " CAST(COALESCE(SUM(CASE WHEN state = 'canceled' THEN 1 ELSE 0 END), 0) AS bigint), COUNT(opened_at), COUNT(clicked_at),"
-    " CAST(COALESCE(SUM(open_count), 0) AS bigint), CAST(COALESCE(SUM(click_count), 0) AS bigint)"
+    " CAST(COALESCE(SUM(open_count), 0) AS bigint), CAST(COALESCE(SUM(click_count), 0) AS bigint),"
+    " CAST(COALESCE(SUM(CASE WHEN human_opens > 0 THEN 1 ELSE 0 END), 0) AS bigint),"
+    " CAST(COALESCE(SUM(CASE WHEN human_clicks > 0 THEN 1 ELSE 0 END), 0) AS bigint),"
+    " CAST(COALESCE(SUM(human_opens), 0) AS bigint), CAST(COALESCE(SUM(human_clicks), 0) AS bigint)"
     " FROM communications WHERE tenant_id = :tenant_id AND (:every = 1 OR campaign_id = :campaign_id)"
 )
 WALKS = "SELECT COUNT(*), COUNT(completed_at) FROM enrollments WHERE tenant_id = :tenant_id AND (:every = 1 OR campaign_id = :campaign_id)"
 KINDS = "SELECT kind, COUNT(*) FROM interactions WHERE tenant_id = :tenant_id AND (:every = 1 OR campaign_id = :campaign_id) GROUP BY kind"
+HUMAN = (
+    "SELECT kind, COUNT(*) FROM interactions WHERE tenant_id = :tenant_id AND (:every = 1 OR campaign_id = :campaign_id) AND bot = 0"
+    " AND kind IN ('opened', 'clicked') GROUP BY kind"
+)
 TWICE = (
     "SELECT enrollment_id, message_id FROM communications WHERE tenant_id = :tenant_id AND enrollment_id IS NOT NULL"
     " GROUP BY enrollment_id, message_id HAVING COUNT(*) > 1"
@@ -40,7 +47,10 @@ def _check_books(tx: Tx, tenant_id: int) -> None:
         which = {"tenant_id": tenant_id, "every": int(campaign_id is None), "campaign_id": campaign_id or 0}
         counts = counters.totals(tx, tenant_id, campaign_id=campaign_id)
         told = (counts.accepted, counts.sent, counts.failed, counts.canceled, counts.opened, counts.clicked, counts.opens, counts.clicks)
+        told += (counts.human_opened, counts.human_clicked, counts.human_opens, counts.human_clicks)
         assert told == tx.row(ROWS, **which), campaign_id
+        people: dict[str, int] = dict(tx.rows(HUMAN, **which))
+        assert (counts.human_opens, counts.human_clicks) == (people.get("opened", 0), people.get("clicked", 0)), campaign_id
         assert (counts.enrolled, counts.completed) == tx.row(WALKS, **which), campaign_id
         kinds: dict[str, int] = dict(tx.rows(KINDS, **which))
         told = (counts.sent, counts.failed, counts.canceled, counts.opens, counts.clicks, counts.unsubscribed)

@@ -175,6 +175,7 @@ virtual_gid_maps = static:{nobody}
 virtual_minimum_uid = 1
 default_transport = error:nothing leaves this machine
 smtputf8_enable = yes
+{more}
 """
 
 MASTER_CF = """
@@ -196,6 +197,7 @@ error      unix  - - n - - error
 retry      unix  - - n - - error
 discard    unix  - - n - - discard
 virtual    unix  - n n - - virtual
+lmtp       unix  - - n - - lmtp
 anvil      unix  - - n - 1 anvil
 scache     unix  - - n - 1 scache
 postlog    unix-dgram n - n - 1 postlogd
@@ -225,8 +227,8 @@ class Postfix:
 
 
 @contextlib.contextmanager
-def running_postfix() -> Generator[Postfix]:
-    """A Postfix with its configuration, queue and mailbox in a folder of its own; raises MailServerMissingError."""
+def running_postfix(*, more: str = "") -> Generator[Postfix]:
+    """A Postfix with its configuration (`more` is added), queue and mailbox in a folder of its own; raises MailServerMissingError."""
     program = shutil.which("postfix", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None or not (DAEMONS / "smtpd").exists():
         raise MailServerMissingError("Postfix is not installed (Debian: apt-get install postfix)")
@@ -234,7 +236,7 @@ def running_postfix() -> Generator[Postfix]:
         raise MailServerMissingError("Postfix can only be started by root")
     with tempfile.TemporaryDirectory(prefix="postfix-") as folder:
         server = Postfix(free_port(), Path(folder))
-        _prepare(server)
+        _prepare(server, more)
         command = [program, "-c", str(server.home / "etc"), "start-fg"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -253,11 +255,11 @@ def _stop_postfix(server: Postfix, script: subprocess.Popen[bytes]) -> None:
     end(script)
 
 
-def _prepare(server: Postfix) -> None:
+def _prepare(server: Postfix, more: str) -> None:
     server.home.chmod(0o755)
     for name in ("etc", "queue", "data", "mail"):
         (server.home / name).mkdir()
     shutil.chown(server.home / "data", "postfix")
     os.chown(server.home / "mail", NOBODY, NOBODY)
-    (server.home / "etc" / "main.cf").write_text(MAIN_CF.format(home=server.home, daemons=DAEMONS, nobody=NOBODY))
+    (server.home / "etc" / "main.cf").write_text(MAIN_CF.format(home=server.home, daemons=DAEMONS, nobody=NOBODY, more=more))
     (server.home / "etc" / "master.cf").write_text(MASTER_CF.format(port=server.port))

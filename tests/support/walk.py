@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from email import message_from_bytes
 from email.policy import default
+from pathlib import Path
 from typing import Any
 
 from tidings import clock
@@ -19,9 +20,12 @@ from tidings.providers.base import Provider, Report
 from tidings.rendering.compose import Composer
 from tidings.rendering.template import content_hash, prepare
 from tidings.signing import Signer
+from tidings.storage import Folder, Store
 
 MORNING = 1_739_761_200_000  # 2025-02-17T03:00:00Z
 SIGNER = Signer(b"0" * 32)
+NO_FILES = Folder(Path("/nowhere"))
+"""Where nothing is attached, nothing is asked for."""
 
 
 class Carrying:
@@ -62,8 +66,9 @@ class OneCarrier:
 class House:
     """A database with one tenant, and the parts of the worker, under a clock that moves when told."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, store: Store | None = None) -> None:
         self.db = db
+        self.store = store or NO_FILES
         self.now = MORNING
         self.carrying = Carrying()
         self.tenant_id = 0
@@ -79,7 +84,7 @@ class House:
         return self
 
     def dispatcher(self) -> Dispatcher:
-        return Dispatcher(self.db, self.composer, OneCarrier(self.carrying), self.clock)
+        return Dispatcher(self.db, self.composer, OneCarrier(self.carrying), self.store, self.clock)
 
     async def contact(self, email: str | None = None, phone: str | None = None, **fields: Any) -> int:
         if email is not None:

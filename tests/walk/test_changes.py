@@ -26,7 +26,7 @@ async def change(house: House, what: str, communication_id: int) -> list[int]:
         elif what == "resend":
             communications.resend(tx, house.tenant_id, communication_id, tally, author="ann", now=house.now)
         else:
-            deleted = communications.delete(tx, house.tenant_id, [communication_id], tally)
+            deleted = communications.delete(tx, house.tenant_id, [communication_id], tally, author="ann", now=house.now)
             left, ending = deleted.left, deleted.ending
         enrollments.complete(tx, house.tenant_id, [], ending, tally, now=house.now)
         counters.fold(tx, tally)
@@ -338,7 +338,10 @@ async def test_whatever_is_done_in_whatever_order_the_counters_equal_a_recount(h
             await house.dispatch()
         elif action in {"open", "click"}:
             kind, link = ("opened", None) if action == "open" else ("clicked", 0)
-            await house.db.write(communications.track, [Hit(house.tenant_id, row.id, kind, house.now + SECOND, link)] * 2)
+            await house.db.write(
+                communications.track,
+                [Hit(house.tenant_id, row.id, kind, house.now + chance.choice([0, SECOND]), link, bot=chance.random() < 0.4)] * 2,
+            )
         elif action == "unsubscribe":
             await house.db.write(enrollments.unsubscribe, house.tenant_id, row.id, now=house.now)
         elif action != "delete" or chance.random() < 0.4:

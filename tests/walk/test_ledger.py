@@ -16,7 +16,7 @@ from tidings.domain.communications import HELD, Due, Settled
 from tidings.domain.communications.cancel import PARKED
 from tidings.domain.counters import Tally
 from tidings.errors import Conflict, Invalid, NotFound
-from tidings.message.outgoing import Address, Outcome, accepted, deferred, paused, refused, unknown
+from tidings.message.outgoing import Address, Outcome, accepted, deferred, paused, refused, unknown, untried
 
 SEEDS = range(6)
 STEPS = 300
@@ -29,6 +29,9 @@ OUTCOMES: list[Callable[[random.Random], Outcome]] = [
     lambda dice: deferred("busy", retry_after=dice.randrange(1, minutes(3))),
     lambda dice: unknown("the line broke"),
     lambda dice: paused("wrong password"),
+    lambda dice: untried(),
+    lambda dice: refused("no such user", "5.1.1", ((f"p{dice.randrange(12)}@example.com", "bounced"),)),
+    lambda dice: refused("opted out", "21610", ((f"+4179123{dice.randrange(12):04}", "unsubscribed"),)),
 ]
 
 
@@ -138,7 +141,7 @@ class Walk:
     def _outcome(self, due: Due) -> Settled:
         if due.suppressed:
             return Settled(due.id, "suppressed", error=due.suppressed)
-        (make,) = self.dice.choices(OUTCOMES, [7, 1, 1, 3, 4, 2, 3])
+        (make,) = self.dice.choices(OUTCOMES, [7, 1, 1, 3, 4, 2, 3, 2, 1, 1])
         return retry.settled(due, make(self.dice), hold_unknown=self.dice.random() < 0.3, now=self.house.now)
 
     def _settle(self, tx: Tx, lease: int, outcomes: list[Settled], *, now: int) -> int:
@@ -214,9 +217,18 @@ class Walk:
         return self.dice.choice(ids) if ids else 0
 
     async def track(self) -> None:
-        at = self.house.now
+        """Four hits of one batch: by people and machines, some of them too soon after the sending for anybody."""
+        at = self.house.now + self.dice.choice([0, clock.SECOND])
         hits = [
-            communications.Hit(self.tenant_id, await self._a_message(), self.dice.choice(["opened", "clicked"]), at, 0) for _ in range(4)
+            communications.Hit(
+                self.tenant_id,
+                await self._a_message(),
+                self.dice.choice(["opened", "clicked"]),
+                self.dice.choice([self.house.now, at]),
+                0,
+                bot=self.dice.random() < 0.4,
+            )
+            for _ in range(4)
         ]
         await self.house.db.write(communications.track, hits)
 

@@ -13,7 +13,7 @@ import pytest
 from tests.support.ledger import check_books, still_open, walking
 from tests.support.walk import House, minutes
 from tidings.database import Database, Tx, open_database
-from tidings.domain import campaigns, communications, contacts, counters, enrollments
+from tidings.domain import campaigns, communications, contacts, counters, enrollments, suppressions
 from tidings.domain.communications import Draft, Due, Settled
 from tidings.domain.counters import Tally
 from tidings.errors import Invalid, NotFound
@@ -103,6 +103,42 @@ async def test_what_is_deferred_while_its_enrollment_ends_is_not_tried_again(hou
     house.later(minutes(5))
     assert await claim(house, 2) == []
     assert (await house.states())[0] == "canceled"
+    await check_books(house)
+
+
+async def test_somebody_who_opts_out_here_and_with_the_carrier_at_once_is_suppressed_once(house: House) -> None:
+    """Each holds what the other waits for; PostgreSQL sends one of the two back to its beginning."""
+    campaign = await house.campaign(("sms", 0), ("sms", minutes(1)))
+    await house.enroll(campaign, await house.contact(phone="+41791234567"))
+    await house.planner.turn()
+    (due,) = await claim(house, 1, "sms")
+
+    def opts_out(tx: Tx, hold: Callable[[], Any]) -> bool:
+        suppressions.add(tx, house.tenant_id, "sms", due.address, "unsubscribed", now=house.now)
+        hold()
+        return enrollments.unsubscribe(tx, house.tenant_id, due.id, now=house.now)
+
+    refusal = Settled(due.id, "failed", error="opted out", suppress=((due.address, "unsubscribed", "opted out"),))
+    held, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        held.set()
+        assert go.wait(PATIENCE)
+
+    first = asyncio.ensure_future(house.db.write(opts_out, hold))
+    assert await asyncio.to_thread(held.wait, PATIENCE)
+    second = asyncio.ensure_future(house.db.write(settle, house, 1, [refusal]))
+    async with asyncio.timeout(PATIENCE):
+        waits = False
+        while not waits:
+            await asyncio.sleep(0.001)
+            waits = await waits_for_a_lock(house.db)
+    go.set()
+    assert await asyncio.gather(first, second) == [True, 1]
+    known = await house.db.read(suppressions.page, house.tenant_id)
+    assert [(row.address, row.reason) for row in known.rows] == [("+41791234567", "unsubscribed")]
+    assert await house.states() == ["failed"]
+    assert await walking(house) == []
     await check_books(house)
 
 

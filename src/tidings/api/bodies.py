@@ -2,18 +2,23 @@
 
 import codecs
 import re
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 import multipart
 
 from tidings.errors import Invalid, Malformed
+from tidings.message import incoming_charsets
 
 S = TypeVar("S", bound=msgspec.Struct)
 
 _BIGGEST = 2**63 - 1
-_LONG_NUMBER = re.compile(rb"\d{19}")
+_DIGITS_ALIKE = bytes(48 if 48 <= byte <= 57 else 32 for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+_NUL = b"\\u0000"
+_STEP = 512 * 1024
+_MOST_FIELDS = 1000
 _BOUNDARY = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _AT = re.compile(r" - at `\$\.?(.*)`$")
 _KIND = re.compile(r"^Expected `([^`]+)`, got `([^`]+)`")
@@ -42,7 +47,7 @@ def decode(body: bytes) -> Any:
         raise Malformed(f"The request body is not valid JSON: {error}") from error
     except RecursionError as error:
         raise Malformed("The request body is nested too deeply") from error
-    if b"\\u0000" in body or _LONG_NUMBER.search(body):
+    if _is_suspect(body):
         _refuse_unstorable(value)
     return value
 
@@ -69,9 +74,42 @@ def fields(body: bytes, content_type: str) -> dict[str, Any]:
     return cast(dict[str, Any], value)
 
 
+class Piece(NamedTuple):
+    """A field of a form, `value` as it was sent. `filename` is None for all but files (of which it may be ""), `kind` a file's media type or ""."""
+
+    name: str
+    value: bytes
+    filename: str | None = None
+    kind: str = ""
+
+
+def pieces(body: bytes, content_type: str) -> list[Piece]:
+    """A form's fields and files in order, none of them read as text: their charset is for others to know. Raises Malformed for all but forms."""
+    essence = content_type.partition(";")[0].strip().lower()
+    if essence == "multipart/form-data":
+        return _parted(body, content_type)
+    if essence != "application/x-www-form-urlencoded":
+        raise Malformed("The request body must be a form")
+    try:
+        # as Latin-1 there and back, which leaves every byte as it is
+        pairs = parse_qsl(body.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS)
+    except ValueError as error:
+        raise Malformed("The form has too many fields") from error
+    return [Piece(_spelt(name), value.encode("latin-1")) for name, value in pairs]
+
+
+def _is_suspect(body: bytes) -> bool:
+    """Whether there may be something in it that no database takes. Step by step: a body of many megabytes must not hold up other threads."""
+    for start in range(0, len(body), _STEP):
+        piece = body[start : start + _STEP + len(_LONG_NUMBER)]
+        if _NUL in piece or _LONG_NUMBER in piece.translate(_DIGITS_ALIKE):
+            return True
+    return False
+
+
 def _urlencoded(body: bytes) -> dict[str, Any]:
     try:
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=1000)
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS)
     except UnicodeDecodeError as error:
         raise Malformed("The form is not UTF-8") from error
     except ValueError as error:
@@ -81,22 +119,44 @@ def _urlencoded(body: bytes) -> dict[str, Any]:
 
 def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
     """The text fields of a multipart form; files in it are passed over."""
+    texts = [piece for piece in _parted(body, content_type) if piece.name and piece.filename is None]
+    try:
+        return _storable([(piece.name, piece.value.decode("utf-8")) for piece in texts])
+    except UnicodeDecodeError as error:
+        raise Malformed(f"The form cannot be read: {error}") from error
+
+
+def _parted(body: bytes, content_type: str) -> list[Piece]:
     boundary = _BOUNDARY.search(content_type)
     if boundary is None:
         raise Malformed("The form's Content-Type names no boundary")
-    parts: list[tuple[str, bytearray]] = []
+    found: list[tuple[multipart.MultipartSegment, list[bytes]]] = []
     try:
         with multipart.PushMultipartParser(
-            boundary.group(1) or boundary.group(2), content_length=len(body), max_segment_count=1000
+            boundary.group(1) or boundary.group(2),
+            content_length=len(body),
+            max_segment_count=_MOST_FIELDS,
+            # a file's name is in whatever charset its sender had, and no reason to refuse the form
+            header_charset="latin-1",
         ) as parser:
             for event in (*parser.parse(body), *parser.parse(b"")):
                 if isinstance(event, multipart.MultipartSegment):
-                    parts.append(((event.name or "") if event.filename is None else "", bytearray()))
-                elif event is not None and parts[-1][0]:
-                    parts[-1][1].extend(event)
-        return _storable([(name, value.decode("utf-8")) for name, value in parts if name])
-    except (multipart.MultipartError, UnicodeDecodeError) as error:
+                    found.append((event, []))
+                elif event is not None:
+                    found[-1][1].append(bytes(event))
+    except multipart.MultipartError as error:
         raise Malformed(f"The form cannot be read: {error}") from error
+    return [_piece(segment, b"".join(chunks)) for segment, chunks in found]
+
+
+def _piece(segment: multipart.MultipartSegment, value: bytes) -> Piece:
+    name = None if segment.filename is None else _spelt(segment.filename)
+    kind = (segment.content_type or "") if name is not None else ""
+    return Piece(_spelt(segment.name or ""), value, name, kind)
+
+
+def _spelt(name: str) -> str:
+    return incoming_charsets.decode(name.encode("latin-1", "replace"))
 
 
 def _storable(pairs: list[tuple[str, str]]) -> dict[str, Any]:

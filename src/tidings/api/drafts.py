@@ -8,12 +8,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import templates
+from tidings.domain import communications, templates
+from tidings.domain.communications import Draft
 from tidings.domain.templates import Content, Template
 from tidings.errors import Invalid, NotFound
 from tidings.message import address
 from tidings.message.outgoing import Address
 from tidings.rendering import template as rendering
+from tidings.rendering.compose import Composer
 
 T = TypeVar("T")
 
@@ -103,6 +105,28 @@ def literal(text: str) -> str:
 def unliteral(source: str) -> str:
     """The text that `literal` was given."""
     return _LITERAL.sub(lambda found: found.group(1), source).replace(_APART, "{#")
+
+
+def is_templated(content: Content) -> bool:
+    """Whether anything in a content is filled in for each message; braces that mean themselves are not."""
+    return any(_MARK.search(_LITERAL.sub("", text)) is not None for text in (content.subject, content.text))
+
+
+def keep_wording(tx: Tx, composer: Composer, draft: Draft, communication_id: int) -> None:
+    """Lets what was accepted from the draft be found by what it says, where that is not what its content says; in the same transaction.
+
+    What cannot be rendered is found by its content as written.
+    """
+    if draft.subject is None and not is_templated(draft.content):
+        return
+    due = communications.due(tx, draft.tenant_id, communication_id)
+    assert due is not None
+    try:
+        subject = composer.rendered_subject(due, draft.content) if draft.channel == "email" else ""
+        text = composer.rendered_text(due, draft.content)
+    except Invalid:
+        return
+    communications.keep_wording(tx, draft.tenant_id, communication_id, subject, text)
 
 
 async def prepare(tenant_id: int, channel: str, form: str, subject: str, body: str) -> Message:

@@ -5,8 +5,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+from msgspec import UNSET, UnsetType
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from tidings import __version__
@@ -20,8 +22,25 @@ PATIENCE = 3.0
 DEPTH_AGE = 5.0
 """Seconds a count of the queue is good for: counting a long one is work."""
 _COUNTED = ("accepted", "sent", "delivered", "failed", "canceled", "bounced")
-_HAPPENED = ("opens", "clicks", "complained", "unsubscribed", "replied")
+_HAPPENED = ("opens", "clicks", "human_opens", "human_clicks", "complained", "unsubscribed", "replied")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """The process answers: its version, and its clock."""
+
+    status: str
+    version: str
+    time: str
+
+
+class Ready(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`status` is ready or unavailable, and the rest says why; what could not be asked for is left out."""
+
+    status: str
+    database: str
+    migrations: str | UnsetType = UNSET
+    paused_providers: int | UnsetType = UNSET
 
 
 class Metrics:
@@ -60,9 +79,14 @@ class Metrics:
     def routes(self) -> list[Route]:
         """What is served."""
         return [
-            Route("GET", "/healthz", alive, "", "Whether the process answers", public=True),
-            Route("GET", "/readyz", self.ready, "", "Whether it can work: database, migrations, providers", public=True),
-            Route("GET", "/metrics", self.figures, "", "Figures for Prometheus", public=True),
+            Route("GET", "/healthz", alive, "", "Whether the process answers", gives=Alive, public=True),
+            Route(
+                *("GET", "/readyz", self.ready, "", "Whether it can work: database, migrations, providers"),
+                gives=Ready,
+                public=True,
+                also={503: Ready},
+            ),
+            Route(*("GET", "/metrics", self.figures, "", "Figures for Prometheus"), public=True, media=("text/plain",), refuses=(503,)),
         ]
 
     async def ready(self, call: Call) -> Reply:
@@ -72,15 +96,10 @@ class Metrics:
                 applied, paused = await call.db.read(_state, call.now)
         except (Unavailable, TimeoutError) as error:
             reason = error.message if isinstance(error, Unavailable) else "The database does not answer"
-            return Reply(503, {"status": "unavailable", "database": reason}, {"retry-after": "2"})
+            return Reply(503, Ready("unavailable", reason), {"retry-after": "2"})
         missing = sorted(self._expected - applied)
-        body: dict[str, Any] = {
-            "status": "unavailable" if missing else "ready",
-            "database": "ok",
-            "migrations": "current" if not missing else f"{len(missing)} to be applied; run tidings migrate",
-            "paused_providers": paused,
-        }
-        return Reply(503 if missing else 200, body)
+        behind = f"{len(missing)} to be applied; run tidings migrate"
+        return Reply(503, Ready("unavailable", "ok", behind, paused)) if missing else Reply(200, Ready("ready", "ok", "current", paused))
 
     async def figures(self, call: Call) -> Reply:
         """The text format 0.0.4."""
@@ -94,7 +113,11 @@ class Metrics:
 
 
 class _Stored:
-    """The database's own counts as metric families; exact across processes and restarts."""
+    """The database's own counts as metric families; exact across processes and restarts.
+
+    They say what there is and fall when a communication is deleted or sent again: gauges, for a Prometheus counter must never fall
+    (https://prometheus.io/docs/concepts/metric_types/) and its `rate` would take each fall for a restart.
+    """
 
     def __init__(self) -> None:
         self._totals: list[tuple[Any, ...]] = []
@@ -106,9 +129,13 @@ class _Stored:
 
     def collect(self) -> Iterator[Metric]:
         """The families, for the registry."""
-        communications = CounterMetricFamily("tidings_communications", "Communications that reached a state", labels=["channel", "state"])
-        interactions = CounterMetricFamily("tidings_interactions", "What recipients did", labels=["channel", "kind"])
-        enrollments = CounterMetricFamily("tidings_enrollments", "Enrollments made and completed", labels=["state"])
+        communications = GaugeMetricFamily(
+            "tidings_communications", "Communications there are that reached a state", labels=["channel", "state"]
+        )
+        interactions = GaugeMetricFamily(
+            "tidings_interactions", "What recipients did with the communications there are", labels=["channel", "kind"]
+        )
+        enrollments = GaugeMetricFamily("tidings_enrollments", "Enrollments there are, made and completed", labels=["state"])
         enrolled = completed = 0
         for channel, *counts in self._totals:
             named = dict(zip((*_COUNTED, *_HAPPENED, "enrolled", "completed"), counts, strict=True))
@@ -132,7 +159,7 @@ class _Stored:
 
 async def alive(call: Call) -> Reply:
     """Asks nothing of anybody: a slow database is no reason to restart the process."""
-    return ok({"status": "ok", "version": __version__, "time": instant(call.now)})
+    return ok(Alive("ok", __version__, instant(call.now)))
 
 
 def _state(tx: Tx, now: int) -> tuple[set[int], int]:
@@ -147,6 +174,7 @@ def _totals(tx: Tx) -> list[tuple[Any, ...]]:
     return tx.rows(
         "SELECT channel, CAST(SUM(accepted) AS bigint), CAST(SUM(sent) AS bigint), CAST(SUM(delivered) AS bigint), CAST(SUM(failed) AS bigint),"
         " CAST(SUM(canceled) AS bigint), CAST(SUM(bounced) AS bigint), CAST(SUM(opens) AS bigint), CAST(SUM(clicks) AS bigint),"
+        " CAST(SUM(human_opens) AS bigint), CAST(SUM(human_clicks) AS bigint),"
         " CAST(SUM(complained) AS bigint), CAST(SUM(unsubscribed) AS bigint), CAST(SUM(replied) AS bigint), CAST(SUM(enrolled) AS bigint),"
         " CAST(SUM(completed) AS bigint) FROM counters WHERE tenant_id > 0 GROUP BY channel ORDER BY channel"
     )

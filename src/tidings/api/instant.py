@@ -8,7 +8,8 @@ from msgspec import UNSET
 from tidings import ids
 from tidings.api import bodies, drafts
 from tidings.api.drafts import Complaints, Message
-from tidings.api.wire import Call, Reply, Route, created
+from tidings.api.idempotency import once_said
+from tidings.api.wire import FORMS, Call, Reply, Route, created
 from tidings.database import Tx
 from tidings.domain import communications, contacts
 from tidings.domain.communications import Draft
@@ -71,14 +72,13 @@ async def send(call: Call) -> Reply:
     channels = _channels(wanted, known, fields, template[0].channel if template else None)
     _check(wanted, channels, template[0] if template else None)
     messages = {channel: await _message(call, wanted, channel, template) for channel in channels}
-    contact, made = await call.db.write(_accept, call.tenant_id, contact_id, fields, list(messages.values()), now=call.now)
-    return created(
-        Sent(
-            contact=_contact(contact),
-            sent=[row.channel for row in made if row.state != "suppressed"],
-            communications=[row.id for row in made],
-        )
-    )
+
+    def work(tx: Tx) -> Reply:
+        contact, made = _accept(tx, call, contact_id, fields, list(messages.values()))
+        sent = [row.channel for row in made if row.state != "suppressed"]
+        return created(Sent(contact=_contact(contact), sent=sent, communications=[row.id for row in made]))
+
+    return await once_said(call, work)
 
 
 def _read(given: dict[str, Any]) -> dict[str, Any]:
@@ -175,9 +175,9 @@ async def _message(call: Call, wanted: InstantMessage, channel: Channel, templat
 
 
 def _accept(
-    tx: Tx, tenant_id: int, contact_id: int | None, fields: Fields, messages: list[Draft], *, now: int
+    tx: Tx, call: Call, contact_id: int | None, fields: Fields, messages: list[Draft]
 ) -> tuple[Contact, list[communications.Communication]]:
-    contact = _found_or_made(tx, tenant_id, contact_id, fields, now)
+    contact = _found_or_made(tx, call.tenant_id, contact_id, fields, call.now)
     made: list[communications.Communication] = []
     for message in messages:
         if message.channel == "email":
@@ -185,7 +185,8 @@ def _accept(
             draft = msgspec.structs.replace(message, contact_id=contact.id, to=(drafts.Address(contact.email, _name(contact) or ""),))
         else:
             draft = msgspec.structs.replace(message, contact_id=contact.id, phone=contact.phone or "")
-        made.append(communications.accept(tx, draft, now=now))
+        made.append(communications.accept(tx, draft, now=call.now))
+        drafts.keep_wording(tx, call.house.composer, draft, made[-1].id)
     return contact, made
 
 
@@ -216,5 +217,8 @@ ROUTES: list[Route] = [
         takes=InstantMessage,
         gives=Sent,
         status=201,
+        reads=FORMS,
+        refuses=(404,),
+        idempotent=True,
     ),
 ]

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from tidings import __version__
-from tidings.api.wire import Call, Parameter, Reply, Route
+from tidings.api import refusals
+from tidings.api.wire import LONGEST_KEY, Call, Parameter, Reply, Route
 
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _DOCS = (Path(__file__).parent / "docs.html").read_bytes()
@@ -20,6 +21,15 @@ _PAGINATION = {
     "required": ["page", "limit", "total", "total_pages"],
     "properties": {name: {"type": "integer"} for name in ("page", "limit", "total", "total_pages")},
 }
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": LONGEST_KEY, "pattern": "^[ -~]+$"},
+    "description": "Repeated within a day with the same request: done once, answered alike.",
+}
+_LOCATION = {"Location": {"description": "where it leads", "schema": {"type": "string"}}}
 
 
 class Document:
@@ -52,8 +62,10 @@ async def home(_call: Call) -> Reply:
 
 
 def document(routes: list[Route]) -> dict[str, Any]:
-    """An OpenAPI 3.1 document: every route with its parameters, body and answer."""
-    kinds = list({id(kind): kind for route in routes for kind in (route.takes, route.gives) if kind is not None}.values())
+    """An OpenAPI 3.1 document: every route with its parameters, its body, and everything it may answer."""
+    kinds = list(
+        {id(kind): kind for route in routes for kind in (route.takes, route.gives, *route.also.values()) if kind is not None}.values()
+    )
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     shown = {id(kind): schema for kind, schema in zip(kinds, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
@@ -69,6 +81,7 @@ def document(routes: list[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
+            "responses": refusals.described(routes),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "The key's token"},
                 "basic": {"type": "http", "scheme": "basic", "description": "The key's id and secret"},
@@ -83,17 +96,12 @@ def _operation(route: Route, shown: dict[int, dict[str, Any]]) -> dict[str, Any]
         "summary": route.summary,
         "operationId": _operation_id(route),
         "tags": [_tag(route.path)],
-        "responses": {str(route.status): _answer(route, shown)},
+        "responses": _responses(route, shown),
     }
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in _VARIABLE.findall(route.path)
-    ] + [_parameter(entry) for entry in route.query]
-    if parameters:
+    if parameters := _parameters(route):
         operation["parameters"] = parameters
-    if route.takes is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": shown[id(route.takes)]}}}
-    elif route.streams:
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": {"type": "object"}}}}
+    if route.takes is not None or route.streams:
+        operation["requestBody"] = {"required": True, "content": {media: {"schema": _taken(route, media, shown)} for media in route.reads}}
     if route.public:
         operation["security"] = []
     elif route.scope:
@@ -101,19 +109,61 @@ def _operation(route: Route, shown: dict[int, dict[str, Any]]) -> dict[str, Any]
     return operation
 
 
-def _answer(route: Route, shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    if route.gives is None:
-        return {"description": "No content" if route.status == 204 else route.summary}
-    schema = shown[id(route.gives)]
+def _responses(route: Route, shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {str(route.status): _answer(route, route.gives, shown)}
+    found |= {str(status): _answer(route, kind, shown) for status, kind in route.also.items()}
+    refused = {str(status): refusals.reference(route, status) for status in refusals.statuses(route)}
+    return dict(sorted((refused | found).items()))
+
+
+def _answer(route: Route, kind: Any, shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    if route.status == 204:
+        return {"description": "No content"}
+    if route.status == 302:
+        return {"description": route.summary, "headers": _LOCATION}
+    schema = shown[id(kind)] if kind is not None else {"type": "string"}
     if route.lists:
         rows = {"type": "array", "items": schema}
         schema = {"type": "object", "required": [route.lists, "pagination"], "properties": {route.lists: rows, "pagination": _PAGINATION}}
-    return {"description": route.summary, "content": {"application/json": {"schema": schema}}}
+    return {"description": route.summary, "content": {media: {"schema": _as(media, schema)} for media in route.media}}
 
 
-def _parameter(entry: str | Parameter) -> dict[str, Any]:
-    parameter = Parameter(entry) if isinstance(entry, str) else entry
-    described: dict[str, Any] = {"name": parameter.name, "in": "query", "required": False, "schema": {"type": parameter.kind}}
+def _taken(route: Route, media: str, shown: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    if route.takes is not None:
+        return shown[id(route.takes)]
+    if media == "multipart/form-data":
+        return {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
+    return {"type": "string"}
+
+
+def _as(media: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """What of this kind there is to say in a type: only JSON has a shape."""
+    if media == "application/json":
+        return schema
+    return {"type": "string"} if media.startswith("text/") else {"type": "string", "contentMediaType": media}
+
+
+def _parameters(route: Route) -> list[dict[str, Any]]:
+    known = {parameter.name: parameter for parameter in route.variables}
+    inside = [_parameter(known.get(name, Parameter(name)), "path") for name in _VARIABLE.findall(route.path)]
+    asked = [_parameter(Parameter(entry) if isinstance(entry, str) else entry, "query") for entry in route.query]
+    return inside + asked + ([_IDEMPOTENCY_KEY] if route.idempotent else [])
+
+
+def _parameter(parameter: Parameter, place: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": parameter.kind}
+    said = {
+        "format": parameter.form or None,
+        "enum": list(parameter.words) or None,
+        "minimum": parameter.least,
+        "maximum": parameter.most,
+        "minLength": 1 if place == "path" and parameter.kind == "string" else None,
+        "default": parameter.default,
+    }
+    schema |= {name: value for name, value in said.items() if value is not None}
+    if parameter.repeated:
+        schema = {"type": "array", "items": schema}
+    described: dict[str, Any] = {"name": parameter.name, "in": place, "required": place == "path" or parameter.required, "schema": schema}
     if parameter.summary:
         described["description"] = parameter.summary
     return described

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from tidings import ids
-from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, created, instant, instant_or_none, listing, no_content, ok
+from tidings.api.idempotency import once_said
+from tidings.api.wire import FORMS, PAGED, Call, Parameter, Reply, Route, created, instant, instant_or_none, listing, no_content, ok
 from tidings.domain import communications, enrollments
 from tidings.domain.communications import Communication
 from tidings.domain.enrollments import Enrollment
@@ -101,7 +102,9 @@ async def create_enrollment(call: Call) -> Reply:
     if wrong:
         raise Invalid("; ".join(f"{name} can't be blank" for name in wrong), wrong)
     campaign_id, contact_id = _known("campaign", given["campaign_id"]), _known("contact", given["contact_id"])
-    return created(_enrollment(await call.db.write(enrollments.enroll, call.tenant_id, campaign_id, contact_id, now=call.now)))
+    return await once_said(
+        call, lambda tx: created(_enrollment(enrollments.enroll(tx, call.tenant_id, campaign_id, contact_id, now=call.now)))
+    )
 
 
 async def retrieve_enrollment(call: Call) -> Reply:
@@ -181,12 +184,13 @@ def _asked(call: Call, kind: str) -> int | None:
 
 
 _NARROWED = (
-    Parameter("type", "string", "email or sms"),
+    Parameter("type", words=("email", "sms")),
     Parameter("sent", "boolean"),
     Parameter("manual", "boolean", "true: instant messages, false: campaign messages"),
     *PAGED,
 )
 _ENROLLED = (Parameter("campaign_id"), Parameter("contact_id"), Parameter("completed", "boolean"), *PAGED)
+_NUMBER = (Parameter("id", "integer", least=1),)
 
 ROUTES: list[Route] = [
     Route(
@@ -206,6 +210,7 @@ ROUTES: list[Route] = [
         "communications:read",
         "Retrieve a communication",
         gives=CommunicationBody,
+        variables=_NUMBER,
     ),
     Route(
         "GET",
@@ -216,6 +221,7 @@ ROUTES: list[Route] = [
         gives=EnrollmentBody,
         query=_ENROLLED,
         lists="enrollments",
+        refuses=(404,),
     ),
     Route(
         "POST",
@@ -226,8 +232,19 @@ ROUTES: list[Route] = [
         takes=NewEnrollment,
         gives=EnrollmentBody,
         status=201,
+        reads=FORMS,
+        refuses=(404,),
+        idempotent=True,
     ),
-    Route("GET", "/api/v1/enrollments/{id}", retrieve_enrollment, "campaigns:read", "Retrieve an enrollment", gives=EnrollmentBody),
+    Route(
+        "GET",
+        "/api/v1/enrollments/{id}",
+        retrieve_enrollment,
+        "campaigns:read",
+        "Retrieve an enrollment",
+        gives=EnrollmentBody,
+        variables=_NUMBER,
+    ),
     Route(
         "DELETE",
         "/api/v1/enrollments/{id}",
@@ -235,5 +252,6 @@ ROUTES: list[Route] = [
         "campaigns:write",
         "Delete an enrollment; nothing of it goes out afterwards",
         status=204,
+        variables=_NUMBER,
     ),
 ]

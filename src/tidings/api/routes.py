@@ -1,8 +1,28 @@
 """Every route there is: one line a contract or resource. `web` builds the application from it, `openapi` the description."""
 
-from tidings.api import alpha, instant, reviewrover
+from tidings.api import alpha, callbacks, inbound_hooks, instant, reviewrover, rocketcoms
 from tidings.api.health import Metrics
-from tidings.api.native import campaigns, contacts, imports, jobs, keys, lists, messages, providers, sandbox, suppressions, templates
+from tidings.api.idempotency import guarded
+from tidings.api.native import (
+    audit,
+    campaigns,
+    contacts,
+    conversations,
+    imports,
+    inbound,
+    inboxes,
+    jobs,
+    keys,
+    keywords,
+    lists,
+    messages,
+    providers,
+    sandbox,
+    sandbox_reply,
+    senders,
+    suppressions,
+    templates,
+)
 from tidings.api.openapi import Document
 from tidings.api.tracking import Tracking
 from tidings.api.wire import House, Route
@@ -11,6 +31,7 @@ CONTRACTS: tuple[list[Route], ...] = (
     reviewrover.ROUTES,
     instant.ROUTES,
     alpha.ROUTES,
+    rocketcoms.ROUTES,
     contacts.ROUTES,
     imports.ROUTES,
     lists.ROUTES,
@@ -21,11 +42,20 @@ CONTRACTS: tuple[list[Route], ...] = (
     suppressions.ROUTES,
     providers.ROUTES,
     sandbox.ROUTES,
+    sandbox_reply.ROUTES,
+    conversations.ROUTES,
+    inbound.ROUTES,
     keys.ROUTES,
+    senders.ROUTES,
+    inboxes.ROUTES,
+    audit.ROUTES,
+    keywords.ROUTES,
+    callbacks.ROUTES,
+    inbound_hooks.ROUTES,
 )
 
 
 def collect(house: House, metrics: Metrics) -> list[Route]:
     """All of them, for one house."""
-    described = [route for table in CONTRACTS for route in table] + Tracking(house).routes() + metrics.routes()
+    described = [guarded(route) for table in CONTRACTS for route in table] + Tracking(house).routes() + metrics.routes()
     return described + Document(described).routes()

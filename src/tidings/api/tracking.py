@@ -7,7 +7,8 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from tidings.api.wire import Call, House, Reply, Route
+from tidings.api import robots
+from tidings.api.wire import Call, House, Parameter, Reply, Route
 from tidings.database import Batcher, Tx
 from tidings.domain import communications, enrollments, templates, tenants
 from tidings.domain.communications import Due, Hit
@@ -28,6 +29,8 @@ _PAGE_HEADERS = {
 }
 _INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
 _TEMPLATED = re.compile(r"\{[{%]")
+_INDEXED = (Parameter("index", "integer", "the link's place in the mail, from 0", least=0, most=999_999),)
+_HTML = ("text/html",)
 _UNSAFE = re.compile(r"[^\x21-\x7e]+")
 _USER_AGENT_LIMIT = 400
 _PAGE = Template((Path(__file__).parent / "unsubscribe.html").read_text(encoding="utf-8"))
@@ -37,22 +40,26 @@ class Tracking:
     """The public routes of a house. Hits that arrive together are written together, and each is answered once it is written."""
 
     def __init__(self, house: House) -> None:
-        self._hits: Batcher[Hit] = Batcher(house.db, communications.track)
+        self._hits: Batcher[Hit, bool] = Batcher(house.db, communications.track)
 
     def routes(self) -> list[Route]:
         """What is served."""
         return [
-            Route("GET", TRACK_PATH + "{id}", self.track, "", "The open pixel", public=True),
-            Route("GET", LINK_PATH + "{id}/{index}", self.link, "", "A tracked link", public=True, status=302),
-            Route("GET", UNSUBSCRIBE_PATH + "{token}", ask, "", "The page that asks before it unsubscribes", public=True),
-            Route("POST", UNSUBSCRIBE_PATH + "{token}", unsubscribe, "", "Unsubscribes at once (RFC 8058)", public=True),
+            Route("GET", TRACK_PATH + "{id}", self.track, "", "The open pixel", public=True, media=("image/gif",)),
+            Route("GET", LINK_PATH + "{id}/{index}", self.link, "", "A tracked link", public=True, status=302, variables=_INDEXED),
+            Route("GET", UNSUBSCRIBE_PATH + "{token}", ask, "", "The page that asks before it unsubscribes", public=True, media=_HTML),
+            Route("POST", UNSUBSCRIBE_PATH + "{token}", unsubscribe, "", "Unsubscribes at once (RFC 8058)", public=True, media=_HTML),
         ]
 
     async def track(self, call: Call) -> Reply:
-        """The pixel; an open is counted, unless only the headers were asked for."""
+        """The pixel; an open is counted, unless only the headers were asked for. A mail that was deleted has none any more."""
         tenant_id, identity = _token(call)
-        if call.method == "GET":
-            await self._hits.add(Hit(tenant_id, identity, "opened", call.now, user_agent=_agent(call), ip=call.client or None))
+        if not (
+            await self._hits.add(_hit(call, tenant_id, identity))
+            if call.method == "GET"
+            else await call.db.read(_known, tenant_id, identity)
+        ):
+            raise NotFound
         return Reply(200, PIXEL, _PIXEL_HEADERS)
 
     async def link(self, call: Call) -> Reply:
@@ -63,8 +70,7 @@ class Tracking:
             raise NotFound
         target = await _target(call, tenant_id, identity, int(text))
         if call.method == "GET":
-            hit = Hit(tenant_id, identity, "clicked", call.now, link_index=int(text), user_agent=_agent(call), ip=call.client or None)
-            await self._hits.add(hit)
+            await self._hits.add(_hit(call, tenant_id, identity, link_index=int(text)))
         return Reply(302, None, {"location": _located(target), "cache-control": "no-store"})
 
 
@@ -118,12 +124,16 @@ def _made_of(tx: Tx, tenant_id: int, identity: int) -> tuple[Due, Content] | Non
     return (due, content) if due is not None and content is not None else None
 
 
+def _known(tx: Tx, tenant_id: int, identity: int) -> bool:
+    return communications.get(tx, tenant_id, identity) is not None
+
+
 def _subject(tx: Tx, tenant_id: int, identity: int) -> tuple[str, str]:
     """(who writes, to whom) for the page. Raises NotFound."""
-    row = communications.get(tx, tenant_id, identity)
-    if row is None:
+    reader = enrollments.reader(tx, tenant_id, identity)
+    if reader is None:
         raise NotFound
-    return row.sender_name or tenants.get(tx, tenant_id).name or row.sender_email, row.address
+    return reader.sender_name or tenants.get(tx, tenant_id).name or reader.sender_email, reader.address
 
 
 def _located(target: str) -> str:
@@ -131,9 +141,19 @@ def _located(target: str) -> str:
     return _UNSAFE.sub(lambda found: quote(found.group(), safe=""), target)
 
 
-def _agent(call: Call) -> str | None:
+def _hit(call: Call, tenant_id: int, identity: int, *, link_index: int | None = None) -> Hit:
+    """A click on that link, or an open. Machines are marked and answered like everybody else."""
     agent = call.headers.get("user-agent", "").replace("\0", "")[:_USER_AGENT_LIMIT]
-    return agent or None
+    return Hit(
+        tenant_id,
+        identity,
+        "opened" if link_index is None else "clicked",
+        call.now,
+        link_index=link_index,
+        user_agent=agent or None,
+        ip=call.client or None,
+        bot=robots.recognise(call.headers) is not None,
+    )
 
 
 def _page(title: str, text: str, form: str) -> Reply:

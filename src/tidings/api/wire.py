@@ -18,6 +18,7 @@ from tidings.database import Database
 from tidings.errors import Invalid
 from tidings.rendering.compose import Composer
 from tidings.signing import Signer, Vault
+from tidings.storage import Store
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -26,6 +27,9 @@ BODY_LIMIT = 10 * 1024 * 1024
 UPLOAD_LIMIT = 1024 * 1024 * 1024
 """Bytes of a body that is read as a stream."""
 DEFAULT_LIMIT, MAX_LIMIT, MAX_PAGE = 25, 100, 10**9
+IDEMPOTENCY_KEY = "idempotency-key"
+LONGEST_KEY = 255
+"""Characters of an Idempotency-Key."""
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -41,6 +45,7 @@ class House(msgspec.Struct, frozen=True):
     composer: Composer
     signer: Signer
     vault: Vault
+    store: Store
     public_url: str
     data_folder: Path
     allow_private: bool
@@ -48,7 +53,10 @@ class House(msgspec.Struct, frozen=True):
 
 
 class Call:
-    """One request. Whatever it says wrongly is raised as tidings.errors, in sentences for whoever sent it."""
+    """One request. Whatever it says wrongly is raised as tidings.errors, in sentences for whoever sent it.
+
+    `path` are the variable segments, `target` is the whole path and query as they were sent.
+    """
 
     __slots__ = (
         "_chunks",
@@ -64,6 +72,7 @@ class Call:
         "now",
         "path",
         "scopes",
+        "target",
         "tenant_id",
     )
 
@@ -73,6 +82,7 @@ class Call:
         *,
         method: str,
         path: Mapping[str, str],
+        target: bytes,
         query_string: bytes,
         headers: Iterable[tuple[bytes, bytes]],
         client: str,
@@ -81,6 +91,7 @@ class Call:
         self.method = method
         self.now = house.clock()
         self.path = path
+        self.target = target
         self.client = client
         self.tenant_id = 0
         self.key_name = ""
@@ -107,6 +118,14 @@ class Call:
                 joined[name] = f"{joined[name]}, {value}" if name in joined else value
             self._headers = joined
         return self._headers
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The `Idempotency-Key` header, None when absent. Raises Invalid unless it is 1 to 255 printable ASCII characters."""
+        key = self.headers.get(IDEMPOTENCY_KEY)
+        if key is not None and not (1 <= len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+            raise Invalid.field("Idempotency-Key", f"must be 1 to {LONGEST_KEY} printable ASCII characters")
+        return key
 
     def query(self, name: str) -> str | None:
         """The first value of a query parameter, or None. Raises Invalid when it holds a NUL, which no database takes."""
@@ -167,19 +186,36 @@ Handler = Callable[[Call], Awaitable[Reply]]
 
 
 class Parameter(NamedTuple):
-    """A query parameter, for the description of the API: `kind` is a JSON type (string, integer, boolean)."""
+    """A parameter, for the description of the API: `kind` is a JSON type (string, integer, boolean), `form` a format (date-time).
+
+    `least` and `most` are bounds of a number, `words` all the words there are. `repeated` may be given more than once.
+    """
 
     name: str
     kind: str = "string"
     summary: str = ""
+    form: str = ""
+    default: str | int | None = None
+    least: int | None = None
+    most: int | None = None
+    words: tuple[str, ...] = ()
+    repeated: bool = False
+    required: bool = False
+
+
+JSON = ("application/json",)
+FORMS = (*JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Route(msgspec.Struct, frozen=True):
     """One operation: `path` has `{name}` for its variable segments, `scope` is what a key needs ("contacts:write"; "" any key).
 
-    `takes` and `gives` describe the body and the answer in the OpenAPI document, `status` is success's, and `lists` names the rows
-    of a `listing`, each of which is a `gives` then. A `query` entry is a name or a Parameter. `public` needs no key. `streams` reads
-    its body through `call.stream()`.
+    `public` needs no key. `streams` reads its body through `call.stream()`. `idempotent` takes an Idempotency-Key: its handler works
+    through `idempotency.once`. `limit` is how many bytes of a body it takes. The rest describes it in the OpenAPI document: `takes` and
+    `gives` the body and the answer, `reads` and `media` the content types of these, `status` success's; `lists` names the rows of a
+    `listing`, each of which is a `gives` then. A `query` entry is a name or a Parameter; `variables` are those segments that are no
+    opaque text. `also` are further successes and what they give. `refuses` are the refusals that do not follow from the rest: 404 for
+    what a body names, 409 for a state.
     """
 
     method: str
@@ -194,9 +230,19 @@ class Route(msgspec.Struct, frozen=True):
     status: int = 200
     lists: str = ""
     streams: bool = False
+    reads: tuple[str, ...] = JSON
+    media: tuple[str, ...] = JSON
+    variables: tuple[Parameter, ...] = ()
+    also: Mapping[int, Any] = {}
+    refuses: tuple[int, ...] = ()
+    idempotent: bool = False
+    limit: int = BODY_LIMIT
 
 
-PAGED = (Parameter("limit", "integer", "rows a page, 1 to 100, 25 unless given"), Parameter("page", "integer", "from 1"))
+PAGED = (
+    Parameter("limit", "integer", "rows a page", default=DEFAULT_LIMIT, least=1, most=MAX_LIMIT),
+    Parameter("page", "integer", "counted from 1", default=1, least=1, most=MAX_PAGE),
+)
 """The query parameters that `page_limit` reads."""
 
 

@@ -11,12 +11,15 @@ from urllib.parse import urlsplit
 
 from tidings import clock
 from tidings import settings as configuration
+from tidings.api import callbacks
 from tidings.api.wire import House
 from tidings.database import Database, open_database
 from tidings.database.migrate import migrate, pending
+from tidings.delivery import listening
 from tidings.domain import tenants
 from tidings.domain.tenants import Tenant
 from tidings.errors import Invalid, NotFound, Unavailable
+from tidings.inbound.receive import Desk
 from tidings.providers.base import Channel, Provider
 from tidings.providers.registry import Registry
 from tidings.providers.sandbox import Sandbox
@@ -25,6 +28,7 @@ from tidings.providers.smtp.settings import SmtpSettings
 from tidings.rendering.compose import Composer
 from tidings.settings import Settings
 from tidings.signing import Signer, Vault
+from tidings.storage import open_store
 
 T = TypeVar("T")
 
@@ -60,6 +64,7 @@ def built(settings: Settings, database: Database, secret: bytes) -> House:
         composer=Composer(settings.public_url, signer, message_id_domain(settings), signatures(settings)),
         signer=signer,
         vault=Vault(secret),
+        store=open_store(settings.storage_url, settings.home),
         public_url=settings.public_url,
         data_folder=settings.home,
         allow_private=settings.webhooks_allow_private,
@@ -79,7 +84,8 @@ def providers(house: House, settings: Settings) -> Registry:
     else:
         smtp = SmtpSettings.from_url(settings.smtp_url)
         own = {"email": lambda: Smtp(smtp)}
-    return Registry(house.db, house.vault, house.clock, own)
+    hear = listening.at(Desk(house.db, house.store, house.signer, house.clock))
+    return Registry(house.db, house.vault, house.clock, own, callbacks.addressed(house.public_url, house.signer), hear)
 
 
 def message_id_domain(settings: Settings) -> str:

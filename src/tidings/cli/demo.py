@@ -1,4 +1,4 @@
-"""`tidings demo`: a CSV of contacts, a campaign of three messages and a sandbox, watched live; then the figures, each asked for at two ends."""
+"""`tidings demo`: a CSV of contacts, a campaign of three messages, and those who answer it, watched live; then the figures, asked for twice."""
 
 import asyncio
 from typing import Annotated
@@ -11,6 +11,7 @@ from tidings import clock
 from tidings.api.wire import House
 from tidings.cli import context, demo_figures, demo_story, logs
 from tidings.cli.demo_figures import Figures
+from tidings.cli.demo_people import People
 from tidings.cli.demo_readers import Readers
 from tidings.cli.demo_report import conclude
 from tidings.cli.demo_screen import Screen, screen
@@ -35,7 +36,7 @@ def demo(
     delays: Annotated[str, typer.Option(help="When each of the three messages goes out, after the one before.")] = demo_story.DELAYS,
     exit_when_done: Annotated[bool, typer.Option("--exit-when-done", help="End after the summary instead of serving on.")] = False,
 ) -> None:
-    """See it all work: 500 contacts from a CSV, a campaign of three messages, tracked. Nothing leaves this machine."""
+    """See it all work: 500 contacts from a CSV, a campaign of three messages, tracked and answered. Nothing leaves this machine."""
     waits = [durations.parse(text, "delays") for text in delays.split(",")]
     if len(waits) != len(demo_story.PARTS):
         raise typer.BadParameter(f"there are {len(demo_story.PARTS)} messages: {demo_story.DELAYS}, for example", param_hint="--delays")
@@ -116,14 +117,16 @@ async def _sent(house: House, story: Story, shown: Screen, job: Job, stop: async
         shown.show(figures, house.clock())
         shown.say("Everything went out the last time; there is nothing left to send.")
         return figures
-    readers = Readers(house.public_url, story.token)
+    readers, people = Readers(house.public_url, story.token), People(house.public_url, story.token, shown.say)
     enough = asyncio.Event()
     reading = asyncio.create_task(readers.run(enough))
+    spoken = True
     try:
-        while not (figures.finished and await demo_story.all_enrolled(house, story)):
+        while spoken or not (figures.finished and await demo_story.all_enrolled(house, story)):
             if stop.is_set():
                 return None
             await clock.first(GLANCE, stop)
+            spoken = await people.turn()
             figures = await _figures(house, story, job)
             shown.show(figures, house.clock())
         enough.set()
@@ -135,6 +138,7 @@ async def _sent(house: House, story: Story, shown: Screen, job: Job, stop: async
     finally:
         reading.cancel()
         await readers.close()
+        await people.close()
 
 
 async def _figures(house: House, story: Story, job: Job) -> Figures:

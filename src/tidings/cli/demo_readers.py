@@ -48,7 +48,9 @@ class Readers:
 
     def __init__(self, url: str, token: str) -> None:
         self._client = httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=PATIENCE)
-        self._strangers = httpx2.AsyncClient(timeout=PATIENCE, follow_redirects=False)
+        self._strangers = httpx2.AsyncClient(
+            headers={"User-Agent": "Mozilla/5.0 (X11; demo) Reader/1.0"}, timeout=PATIENCE, follow_redirects=False
+        )
         self._seen: set[int] = set()
         self._hands = asyncio.Semaphore(AT_ONCE)
 

@@ -87,16 +87,20 @@ class PlainScreen:
 
 def summary(figures: Figures) -> str:
     """The figures in one line."""
-    counts = figures.counts
+    steps, talk = figures.everything, figures.talk
     told = {
         "imported": figures.imported,
         "rejected": figures.rejected,
-        "enrolled": counts.enrolled,
-        "accepted": counts.accepted,
-        "sent": counts.sent,
-        "failed": counts.failed,
-        "opened": counts.opened,
-        "clicked": counts.clicked,
+        "enrolled": figures.counts.enrolled,
+        "accepted": sum(step.accepted for step in steps),
+        "sent": sum(step.sent for step in steps),
+        "failed": sum(step.failed for step in steps),
+        "canceled": sum(step.canceled for step in steps),
+        "opened": sum(step.opened for step in steps),
+        "clicked": sum(step.clicked for step in steps),
+        "replies": talk.replies,
+        "automatic": talk.automatic,
+        "stop": talk.stops,
     }
     return "  ".join(f"{name} {count}" for name, count in told.items())
 
@@ -112,24 +116,28 @@ def rows(columns: Sequence[str], body: Sequence[Sequence[str | int]], *, numbers
 
 
 def steps_table(figures: Figures) -> Table:
-    """The campaign's messages, a row each."""
-    body = [(step.name, step.channel, step.accepted, step.sent, step.failed, step.opened, step.clicked) for step in figures.steps]
-    return rows(("message", "channel", "accepted", "sent", "failed", "opened", "clicked"), body, numbers_from=2)
+    """The campaign's messages, and each kind of message beside it, a row each."""
+    columns = ("message", "channel", "accepted", "sent", "failed", "opened", "clicked", "replied")
+    body = [
+        (step.name, step.channel, step.accepted, step.sent, step.failed, step.opened, step.clicked, step.replied)
+        for step in figures.everything
+    ]
+    return rows(columns, body, numbers_from=2)
 
 
 def _drawn(figures: Figures, now: int) -> RenderableType:
-    counts = figures.counts
-    total = counts.enrolled * len(figures.steps)
+    talk, due = figures.talk, figures.planned - figures.spared
     parts: list[RenderableType] = [
-        Text(f"contacts   {figures.imported} imported, {figures.rejected} rejected, {counts.enrolled} enrolled"),
-        Text(f"messages   {_bar(figures.settled, total)} {figures.settled} of {total} settled"),
+        Text(f"contacts       {figures.imported} imported, {figures.rejected} rejected, {figures.counts.enrolled} enrolled"),
+        Text(f"messages       {_bar(figures.settled, due)} {figures.settled} of {due} settled"),
+        Text(f"conversations  {talk.conversations}: {talk.replies} replies, {talk.automatic} automatic, {talk.stops} STOP"),
         Text(""),
         steps_table(figures),
     ]
     parts += [Text(f"  {count} failed: {reason}", "yellow") for reason, count in figures.reasons]
     if figures.next_due is not None:
         parts.append(Text(f"\nnext message due in {max(0, figures.next_due - now) // clock.SECOND} s", "dim"))
-    parts.append(Text("Opens and clicks come from simulated readers, who fetch pixels and links of the kept mail.", "dim"))
+    parts.append(Text("Simulated readers fetch pixels and links of the kept mail, and some write back.", "dim"))
     return Group(*parts)
 
 

@@ -137,7 +137,8 @@ def _campaign(tx: Tx, tenant_id: int, revisions: dict[str, Revision], delays: Se
     found = campaigns.page(tx, tenant_id, name=CAMPAIGN, limit=1).rows
     if found:
         return found[0].id, False
-    campaign = campaigns.create(tx, tenant_id, campaigns.Settings(name=CAMPAIGN, sender_email=SENDER, sender_name=SENDER_NAME), now=now)
+    settings = campaigns.Settings(name=CAMPAIGN, sender_email=SENDER, sender_name=SENDER_NAME, stop_on_reply=True)
+    campaign = campaigns.create(tx, tenant_id, settings, now=now)
     for part, delay in zip(PARTS, delays, strict=True):
         revision = revisions[part.name]
         revision = msgspec.structs.replace(revision, content=msgspec.structs.replace(revision.content, tenant_id=tenant_id))

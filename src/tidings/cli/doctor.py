@@ -22,6 +22,7 @@ from tidings.errors import TidingsError
 from tidings.providers.smtp.open import Failure, open_connection, tls_context
 from tidings.providers.smtp.settings import SmtpSettings
 from tidings.settings import KEY_FILE, Settings
+from tidings.storage import open_store, sha256
 
 app = typer.Typer(add_completion=False)
 
@@ -62,7 +63,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
 
 async def examine(settings: Settings) -> list[Finding]:
     """Every finding, in the order a newcomer would look."""
-    checks: list[Check] = [software, folder, secret, database, mail, sms, public_url, time_passing]
+    checks: list[Check] = [software, folder, secret, database, storage, mail, sms, public_url, time_passing]
     return [finding for check in checks for finding in await check(settings)]
 
 
@@ -184,6 +185,26 @@ def _version_and_clock(tx: Tx) -> tuple[int, int]:
     )
     assert row is not None
     return int(row[0]), int(row[1])
+
+
+async def storage(settings: Settings) -> list[Finding]:
+    """Where attachments are kept: takes a few bytes, gives them back and removes them again."""
+    probe, nobody = b"tidings", 0
+    fresh = not settings.storage_url and not await asyncio.to_thread(settings.home.exists)
+    if fresh:
+        return [Finding("Storage", "ok", "in the data folder, which will be made at the first start")]
+    try:
+        store = open_store(settings.storage_url, settings.home)
+        digest = sha256(probe)
+        await store.put(nobody, digest, probe)
+        await store.get(nobody, digest)
+        await store.drop(nobody, digest)
+    except TidingsError as error:
+        return [Finding("Storage", "failure", error.message, "Correct TIDINGS_STORAGE_URL, the credentials or the rights there.")]
+    if not settings.embedded and not settings.storage_url:
+        advice = "Set TIDINGS_STORAGE_URL to a place that all machines share: files accepted on one must be had on the others."
+        return [Finding("Storage", "warning", f"{store.url} is on this machine alone", advice)]
+    return [Finding("Storage", "ok", f"{store.url} can be written")]
 
 
 async def mail(settings: Settings) -> list[Finding]:

@@ -101,9 +101,11 @@ async def together(
             await imports.sweep_uploads(house.db, house.data_folder, now=house.clock())
         async with asyncio.TaskGroup() as tasks:
             if parts.worker:
-                from tidings.worker import work
+                from tidings.worker import Door, work
 
-                tasks.create_task(work(house, registry, stop=stop, embedded=settings.embedded, lease=settings.lease * clock.SECOND))
+                door = Door(settings.inbound_listen, name=context.message_id_domain(settings), insists=parts.api)
+                lease = settings.lease * clock.SECOND
+                tasks.create_task(work(house, registry, stop=stop, embedded=settings.embedded, lease=lease, door=door))
             if parts.api:
                 from tidings import web
 

@@ -1,5 +1,6 @@
 """`tidings tenants`: make, change and list the owners of rows."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,6 +11,8 @@ from tidings.cli.output import Json, print_json, print_table
 from tidings.database import Tx
 from tidings.domain import communications, tenants
 from tidings.domain.tenants import Tenant
+from tidings.errors import Invalid
+from tidings.message import keywords
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, change and list tenants.")
 
@@ -43,14 +46,28 @@ def update(
         Literal["resend", "hold"] | None,
         typer.Option(help="What becomes of a message that may have gone out. Back to resend sends what was held."),
     ] = None,
+    words: Annotated[
+        Path | None,
+        typer.Option("--keywords", metavar="FILE", help="JSON of its own words for STOP, START and HELP, and of the answers to them."),
+    ] = None,
+    reply: Annotated[
+        str | None,
+        typer.Option("--reply-address", metavar="EMAIL", help="Where answers go, each with a tag that says to which mail; '' for none."),
+    ] = None,
+    bounce: Annotated[
+        str | None,
+        typer.Option("--bounce-address", metavar="EMAIL", help="Where undeliverable mail returns to, tagged the same way; '' for none."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Change a tenant."""
+    stored = None if words is None else _read_keywords(words)
+    changes = {"name": name, "sender_email": sender, "unknown_rule": unknown, "reply_address": reply, "bounce_address": bounce}
 
     async def work() -> tuple[Tenant, int]:
         async with context.opened() as house:
             before = await context.find_tenant(house.db, slug)
-            return await house.db.write(_change, before, name, sender, unknown, house.clock())
+            return await house.db.write(_change, before, changes, stored, house.clock())
 
     tenant, released = context.run(work())
     if as_json:
@@ -60,9 +77,19 @@ def update(
         print(f"{tenant.slug}: mail comes from {tenant.name} <{tenant.sender_email}>; unknown messages: {tenant.unknown_rule}.{held}")
 
 
-def _change(tx: Tx, before: Tenant, name: str | None, sender: str | None, unknown: str | None, now: int) -> tuple[Tenant, int]:
-    tenant = tenants.update(tx, before, name=name, sender_email=sender, unknown_rule=unknown, now=now)
-    return tenant, communications.release(tx, tenant.id, now=now) if unknown == "resend" else 0
+def _read_keywords(path: Path) -> str:
+    """The file's keywords as they are stored. Raises Invalid."""
+    try:
+        return msgspec.json.encode(keywords.parse(path.read_bytes() or b"{}")).decode()
+    except OSError as error:
+        raise Invalid(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _change(tx: Tx, before: Tenant, changes: dict[str, str | None], words: str | None, now: int) -> tuple[Tenant, int]:
+    if words is not None:
+        tenants.set_keywords(tx, before.id, words, now=now)
+    tenant = tenants.update(tx, before, **changes, now=now)
+    return tenant, communications.release(tx, tenant.id, now=now) if changes["unknown_rule"] == "resend" else 0
 
 
 @app.command("list")
@@ -80,7 +107,10 @@ def listed(as_json: Json = False) -> None:
         print_table(("slug", "name", "sender"), [(tenant.slug, tenant.name, tenant.sender_email) for tenant in found])
 
 
+_SHOWN = ("slug", "name", "sender_email", "sender_name", "unknown_rule", "reply_address", "bounce_address", "created_at")
+
+
 def shown(tenant: Tenant) -> dict[str, object]:
     """What a script may want of a tenant."""
     everything = msgspec.structs.asdict(tenant)
-    return {name: everything[name] for name in ("slug", "name", "sender_email", "sender_name", "unknown_rule", "created_at")}
+    return {name: everything[name] for name in _SHOWN}

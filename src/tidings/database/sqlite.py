@@ -10,7 +10,7 @@ from typing import Any, Concatenate, LiteralString
 
 import msgspec
 
-from tidings.database import statements
+from tidings.database import functions, statements
 from tidings.database.gate import Database, P, Param, R, Tx
 from tidings.errors import Conflict, Unavailable
 
@@ -45,6 +45,7 @@ class SqliteTx(Tx):
 def connect(path: str, *, readonly: bool = False) -> sqlite3.Connection:
     """A connection set up as Tidings wants it: WAL, an fsync at every commit, transactions opened by us alone."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=512)
+    functions.install(connection)
     connection.execute("PRAGMA busy_timeout = 3000")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

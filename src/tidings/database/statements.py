@@ -1,4 +1,5 @@
-"""Turning one SQL text into each database's spelling. The text is literal by type, so the answers are kept for good.
+"""Turning one SQL text into each database's spelling. The text is literal by type, so the answers are kept; a bounded number of them, for
+a search puts its statement together of pieces.
 
 Placeholders (`:name`) differ, and batches. `:rows(id bigint, reason text)` stands for a table made of a list of tuples: arrays
 through `unnest` on PostgreSQL, `json_each` on SQLite. `IN :ids[bigint]` asks whether a value is in a list: `= ANY(array)`, which
@@ -6,7 +7,7 @@ PostgreSQL answers by the index whatever it believes of the table, or `json_each
 """
 
 import re
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 _PLACEHOLDER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)(\([^()]*\))?")
@@ -31,7 +32,7 @@ def _columns(declared: str) -> list[tuple[str, str]]:
     return columns
 
 
-@cache
+@lru_cache(maxsize=4096)
 def for_sqlite(sql: str) -> Statement:
     """The statement as sqlite3 takes it; a batch parameter is one JSON array of arrays."""
     batches: dict[str, int] = {}
@@ -46,12 +47,12 @@ def for_sqlite(sql: str) -> Statement:
         # the LIMIT keeps SQLite from reading the JSON anew for every row that the batch is joined with
         return f"(SELECT {fields} FROM json_each(:{name}) LIMIT -1)"
 
-    lists = tuple(name for name, _ in _MEMBER.findall(sql))
+    lists = tuple(dict.fromkeys(name for name, _ in _MEMBER.findall(sql)))
     text = _MEMBER.sub(r"IN (SELECT value FROM json_each(:\1))", _LOCK_CLAUSE.sub("", sql))
     return Statement(_PLACEHOLDER.sub(placeholder, text), batches, lists)
 
 
-@cache
+@lru_cache(maxsize=4096)
 def for_postgres(sql: str) -> Statement:
     """The statement as psycopg takes it; a batch parameter becomes one array per column, named `<name>_<index>`."""
     batches: dict[str, int] = {}
@@ -66,6 +67,6 @@ def for_postgres(sql: str) -> Statement:
         names = ", ".join(column for column, _ in columns)
         return f"(SELECT * FROM unnest({arrays}) AS batch({names}))"
 
-    lists = tuple(name for name, _ in _MEMBER.findall(sql))
+    lists = tuple(dict.fromkeys(name for name, _ in _MEMBER.findall(sql)))
     text = _PLACEHOLDER.sub(placeholder, sql.replace("%", "%%"))
     return Statement(_MEMBER_SPELLED.sub(r"= ANY(%(\1)s::\2[])", text), batches, lists)

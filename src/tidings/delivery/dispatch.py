@@ -11,11 +11,14 @@ from tidings.clock import Clock
 from tidings.database import Database, Tx
 from tidings.delivery.flight import Flight, Registry, Taken, Tools
 from tidings.delivery.limits import Line
-from tidings.domain import carriers, communications, templates, tenants
+from tidings.domain import attachments, carriers, communications, templates, tenants, threads
+from tidings.domain.carriers import Carrier
 from tidings.domain.communications import Queue
 from tidings.domain.templates import Content
 from tidings.errors import Unavailable
+from tidings.providers.base import Paced
 from tidings.rendering.compose import Composer
+from tidings.storage import Store
 
 BATCH = 500
 LEASE = 60 * clock.SECOND
@@ -25,6 +28,8 @@ POLL = 0.5
 """Seconds until the queues are looked at unasked: a scheduled message is no later than this."""
 AWAY = 1.0
 """Seconds between questions to a database that does not answer."""
+LOADS = 4
+"""How many loads of messages with files (see `delivery.cargo`) a process has in memory at once."""
 GRACE = 20.0
 """Seconds that a stopping worker gives its provider to finish."""
 
@@ -34,10 +39,10 @@ log = structlog.get_logger("dispatch")
 class Dispatcher:
     """Sends what is due. One for each process; any number of processes."""
 
-    def __init__(self, db: Database, composer: Composer, registry: Registry, now: Clock, lease: int = LEASE) -> None:
+    def __init__(self, db: Database, composer: Composer, registry: Registry, store: Store, now: Clock, lease: int = LEASE) -> None:
         self._db, self._now, self._lease = db, now, lease
         self._cut = asyncio.Event()
-        self._tools = Tools(db, composer, registry, now, self._cut)
+        self._tools = Tools(db, composer, registry, store, now, self._cut, asyncio.Semaphore(LOADS))
         self._lines: dict[tuple[int, str, int], Line] = {}
         self._served: dict[tuple[int, str, int], int] = {}
         self._turn = 0
@@ -78,11 +83,8 @@ class Dispatcher:
         claimed = 0
         for queue in due:
             line = self._lines.setdefault(_key(queue), Line())
-            room = line.room()
-            if not room:
-                continue
             lease = secrets.randbits(62)
-            taken = await self._db.write(self._take, queue, lease=lease, now=now, limit=min(room, BATCH))
+            taken = await self._claim(queue, line, lease=lease, now=now)
             if taken is None or not taken.dues:
                 continue
             self._turn += 1
@@ -91,16 +93,37 @@ class Dispatcher:
             self._start(queue, taken, lease, line)
         return claimed
 
-    def _take(self, tx: Tx, queue: Queue, *, lease: int, now: int, limit: int) -> Taken | None:
-        """Claims a batch with all it needs; None while the tenant's provider is paused."""
+    async def _claim(self, queue: Queue, line: Line, *, lease: int, now: int) -> Taken | None:
+        """As much as its provider has use for; None while there is no room, or no provider that works."""
+        while room := line.room():
+            found = await self._db.write(self._take, queue, line.served_by, lease=lease, now=now, limit=min(room, BATCH))
+            if not isinstance(found, Carrier):
+                return found
+            line.serve(_name(found), await self._window(found))
+        return None
+
+    async def _window(self, carrier: Carrier) -> int | None:
+        """How much a provider not met before has use for, asked before it is given anything."""
+        # one that cannot be had must not stop the others: its first batch runs into the same, and tells
+        (provider,) = await asyncio.gather(self._tools.registry.get(carrier), return_exceptions=True)
+        return provider.window if isinstance(provider, Paced) else None
+
+    def _take(self, tx: Tx, queue: Queue, served_by: tuple[int, int] | None, *, lease: int, now: int, limit: int) -> Taken | Carrier | None:
+        """Claims a batch with all it needs; None while the tenant's provider is paused; only the provider when it is not the one named."""
         carrier = carriers.chosen(tx, queue.tenant_id, queue.channel)
         if carrier is None or (carrier.paused_until or 0) > now:
             return None
+        if _name(carrier) != served_by:
+            return carrier
         dues = communications.claim(tx, queue, lease=lease, until=now + self._lease, now=now, limit=limit)
         missing = sorted({due.content_id for due in dues} - self._contents.keys())
         contents = templates.contents(tx, queue.tenant_id, missing) if missing else []
         hold = bool(dues) and tenants.get(tx, queue.tenant_id).unknown_rule == "hold"
-        return Taken(carrier, hold, dues, contents)
+        files = (
+            attachments.several(tx, queue.tenant_id, [due.id for due in dues if due.attached]) if any(due.attached for due in dues) else {}
+        )
+        lineages = threads.lineage(tx, queue.tenant_id, dues) if any(due.conversation_id for due in dues) else {}
+        return Taken(carrier, hold, dues, contents, files, lineages)
 
     def _start(self, queue: Queue, taken: Taken, lease: int, line: Line) -> None:
         for content in taken.contents:
@@ -145,6 +168,11 @@ class Dispatcher:
         self._cut.set()
         if self._flights:
             await asyncio.wait(self._flights)
+
+
+def _name(carrier: Carrier) -> tuple[int, int]:
+    """Names one configuration of a provider."""
+    return (carrier.id, carrier.updated_at)
 
 
 def _key(queue: Queue) -> tuple[int, str, int]:

@@ -25,6 +25,15 @@ PAUSE = 15 * clock.SECOND
 
 def settled(due: Due, outcome: Outcome, *, hold_unknown: bool, now: int) -> Settled:
     """What an outcome makes of a message. `hold_unknown` is the tenant's rule for messages that may have gone out."""
+    result = _judged(due, outcome, hold_unknown=hold_unknown, now=now)
+    if not outcome.suppress:
+        return result
+    words = dict(outcome.rejected)
+    suppress = tuple((address, why, plain(words.get(address, outcome.reason))) for address, why in outcome.suppress)
+    return msgspec.structs.replace(result, suppress=suppress)
+
+
+def _judged(due: Due, outcome: Outcome, *, hold_unknown: bool, now: int) -> Settled:
     reason, code = plain(_sentence(outcome)), plain(outcome.code) or None
     match outcome.kind:
         case "accepted":
@@ -40,6 +49,8 @@ def settled(due: Due, outcome: Outcome, *, hold_unknown: bool, now: int) -> Sett
             return Settled(due.id, "failed", error=reason, error_code=code)
         case "paused":
             return Settled(due.id, "pending", due_at=now + (outcome.retry_after or PAUSE), error=reason, refund=1)
+        case "untried":
+            return Settled(due.id, "pending", due_at=now, refund=1)
         case "unknown":
             return _unknown(due, reason, hold=hold_unknown, now=now)
         case "deferred":

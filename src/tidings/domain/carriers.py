@@ -83,6 +83,16 @@ def chosen(tx: Tx, tenant_id: int, channel: str) -> Carrier | None:
     return tx.one(Carrier, sql, tenant_id=tenant_id, channel=channel)
 
 
+def of_kinds(tx: Tx, kinds: tuple[str, ...]) -> list[Carrier]:
+    """Every tenant's providers of these kinds, chosen or not: for whoever keeps connections open, not for a tenant's eyes."""
+    return tx.all(
+        Carrier,
+        "SELECT id, tenant_id, channel, kind, name, settings, chosen_at, paused_at, paused_until, paused_reason, created_at, updated_at"
+        " FROM providers WHERE kind IN :kinds[text] ORDER BY id",
+        kinds=list(kinds),
+    )
+
+
 def update(tx: Tx, tenant_id: int, carrier_id: int, *, name: str, settings: str | None, now: int) -> Carrier:
     """Another name, and other (sealed) settings unless None. New settings end a pause. Raises Conflict when the name is taken, NotFound."""
     if tx.value(

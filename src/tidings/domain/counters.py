@@ -24,7 +24,9 @@ class Bucket(NamedTuple):
 
 
 class Counts(msgspec.Struct, kw_only=True):
-    """How much to add to a bucket, or how much it holds. opened/clicked count communications, opens/clicks every time."""
+    """How much to add to a bucket, or how much it holds. opened/clicked count communications, opens/clicks every time;
+    the human_ ones leave out what machines did: of the communications, those with at least one open or click that no machine made.
+    """
 
     accepted: int = 0
     sent: int = 0
@@ -41,6 +43,10 @@ class Counts(msgspec.Struct, kw_only=True):
     replied: int = 0
     enrolled: int = 0
     completed: int = 0
+    human_opened: int = 0
+    human_clicked: int = 0
+    human_opens: int = 0
+    human_clicks: int = 0
 
 
 class Tally:
@@ -73,19 +79,24 @@ def fold(tx: Tx, tally: Tally) -> None:
         return
     tx.run(
         "INSERT INTO counters (tenant_id, hour, channel, type, template_id, campaign_id, message_id, slot, accepted, sent, delivered, failed, canceled,"
-        " opened, clicked, opens, clicks, bounced, complained, unsubscribed, replied, enrolled, completed)"
+        " opened, clicked, opens, clicks, bounced, complained, unsubscribed, replied, enrolled, completed,"
+        " human_opened, human_clicked, human_opens, human_clicks)"
         " SELECT tenant_id, hour, channel, type, template_id, campaign_id, message_id, slot, accepted, sent, delivered, failed, canceled,"
-        " opened, clicked, opens, clicks, bounced, complained, unsubscribed, replied, enrolled, completed FROM"
+        " opened, clicked, opens, clicks, bounced, complained, unsubscribed, replied, enrolled, completed,"
+        " human_opened, human_clicked, human_opens, human_clicks FROM"
         " :rows(tenant_id bigint, hour bigint, channel text, type text, template_id bigint, campaign_id bigint, message_id bigint, slot smallint,"
         " accepted bigint, sent bigint, delivered bigint, failed bigint, canceled bigint, opened bigint, clicked bigint, opens bigint, clicks bigint,"
-        " bounced bigint, complained bigint, unsubscribed bigint, replied bigint, enrolled bigint, completed bigint) r WHERE true"
+        " bounced bigint, complained bigint, unsubscribed bigint, replied bigint, enrolled bigint, completed bigint,"
+        " human_opened bigint, human_clicked bigint, human_opens bigint, human_clicks bigint) r WHERE true"
         " ON CONFLICT (tenant_id, hour, channel, type, template_id, campaign_id, message_id, slot) DO UPDATE SET"
         " accepted = counters.accepted + excluded.accepted, sent = counters.sent + excluded.sent, delivered = counters.delivered + excluded.delivered,"
         " failed = counters.failed + excluded.failed, canceled = counters.canceled + excluded.canceled, opened = counters.opened + excluded.opened,"
         " clicked = counters.clicked + excluded.clicked, opens = counters.opens + excluded.opens, clicks = counters.clicks + excluded.clicks,"
         " bounced = counters.bounced + excluded.bounced, complained = counters.complained + excluded.complained,"
         " unsubscribed = counters.unsubscribed + excluded.unsubscribed, replied = counters.replied + excluded.replied,"
-        " enrolled = counters.enrolled + excluded.enrolled, completed = counters.completed + excluded.completed",
+        " enrolled = counters.enrolled + excluded.enrolled, completed = counters.completed + excluded.completed,"
+        " human_opened = counters.human_opened + excluded.human_opened, human_clicked = counters.human_clicked + excluded.human_clicked,"
+        " human_opens = counters.human_opens + excluded.human_opens, human_clicks = counters.human_clicks + excluded.human_clicks",
         rows=rows,
     )
 
@@ -97,7 +108,9 @@ def totals(tx: Tx, tenant_id: int, *, channel: str | None = None, manual: bool |
         " CAST(COALESCE(SUM(failed), 0) AS bigint), CAST(COALESCE(SUM(canceled), 0) AS bigint), CAST(COALESCE(SUM(opened), 0) AS bigint),"
         " CAST(COALESCE(SUM(clicked), 0) AS bigint), CAST(COALESCE(SUM(opens), 0) AS bigint), CAST(COALESCE(SUM(clicks), 0) AS bigint),"
         " CAST(COALESCE(SUM(bounced), 0) AS bigint), CAST(COALESCE(SUM(complained), 0) AS bigint), CAST(COALESCE(SUM(unsubscribed), 0) AS bigint),"
-        " CAST(COALESCE(SUM(replied), 0) AS bigint), CAST(COALESCE(SUM(enrolled), 0) AS bigint), CAST(COALESCE(SUM(completed), 0) AS bigint)"
+        " CAST(COALESCE(SUM(replied), 0) AS bigint), CAST(COALESCE(SUM(enrolled), 0) AS bigint), CAST(COALESCE(SUM(completed), 0) AS bigint),"
+        " CAST(COALESCE(SUM(human_opened), 0) AS bigint), CAST(COALESCE(SUM(human_clicked), 0) AS bigint),"
+        " CAST(COALESCE(SUM(human_opens), 0) AS bigint), CAST(COALESCE(SUM(human_clicks), 0) AS bigint)"
         " FROM counters WHERE tenant_id = :tenant_id"
     )
     params: dict[str, str | int] = {"tenant_id": tenant_id}

@@ -17,13 +17,14 @@ Kind = Literal[
     "failed",
     "complained",
     "unsubscribed",
+    "resubscribed",
     "replied",
     "unknown",
     "canceled",
     "updated",
     "commented",
 ]
-_UNCOUNTED = frozenset({"unknown", "updated", "commented"})
+_UNCOUNTED = frozenset({"unknown", "updated", "commented", "resubscribed"})
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
@@ -54,13 +55,16 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened. `first` tells that it happened to this communication for the first time (opens and clicks),
-    `author` who did it, where somebody asked for it (the name of the API key).
+    `first_human` that no person had done it before, `bot` that it was a machine. `author` is who did it, where somebody asked for it
+    (the name of the API key).
     """
 
     subject: Subject
     kind: Kind
     at: int
     first: bool = True
+    first_human: bool = True
+    bot: bool = False
     link_index: int | None = None
     detail: str | None = None
     user_agent: str | None = None
@@ -89,14 +93,15 @@ def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
                 event.user_agent,
                 event.ip,
                 event.author,
+                int(event.bot),
             )
         )
     if rows:
         tx.run(
-            "INSERT INTO interactions (tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author)"
-            " SELECT tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author FROM"
+            "INSERT INTO interactions (tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author,"
+            " bot) SELECT tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author, bot FROM"
             " :rows(tenant_id bigint, communication_id bigint, contact_id bigint, campaign_id bigint, message_id bigint, kind text, at bigint,"
-            " link_index integer, detail text, user_agent text, ip text, author text) r",
+            " link_index integer, detail text, user_agent text, ip text, author text, bot smallint) r",
             rows=rows,
         )
     if tally is None:
@@ -110,8 +115,12 @@ def _count(tally: Tally, event: Event) -> None:
     if event.kind == "opened":
         counts.opens += 1
         counts.opened += event.first
+        counts.human_opens += not event.bot
+        counts.human_opened += event.first_human and not event.bot
     elif event.kind == "clicked":
         counts.clicks += 1
         counts.clicked += event.first
+        counts.human_clicks += not event.bot
+        counts.human_clicked += event.first_human and not event.bot
     else:
         setattr(counts, event.kind, getattr(counts, event.kind) + 1)

@@ -92,7 +92,8 @@ def lookup(tx: Tx, key: str) -> Known | None:
     if row is None:
         return None
     identity, tenant_id, name, scopes, secret_hash = row
-    return Known(identity, tenant_id, name, frozenset(msgspec.json.decode(scopes, type=list[str])), secret_hash)
+    # what is done with a key that has no name has an author all the same
+    return Known(identity, tenant_id, name or key, frozenset(msgspec.json.decode(scopes, type=list[str])), secret_hash)
 
 
 def authenticate(tx: Tx, key: str, secret: str) -> Known | None:

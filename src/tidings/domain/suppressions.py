@@ -122,10 +122,15 @@ def page(
 
 def remove(tx: Tx, tenant_id: int, suppression_id: int) -> None:
     """Lets the address be written to again. Raises NotFound."""
+    if not lift(tx, tenant_id, suppression_id):
+        raise NotFound("Suppression not found")
+
+
+def lift(tx: Tx, tenant_id: int, suppression_id: int) -> bool:
+    """The same; False when somebody else has done so."""
     removed = tx.run(
         "DELETE FROM suppressions WHERE tenant_id = :tenant_id AND id = :suppression_id",
         tenant_id=tenant_id,
         suppression_id=suppression_id,
     )
-    if not removed:
-        raise NotFound("Suppression not found")
+    return bool(removed)

@@ -3,12 +3,14 @@
 Rendering lives in `rendering/`; what is stored here was prepared there.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final, LiteralString
 
 import msgspec
 
 from tidings.database import Tx
+from tidings.database.functions import fold
 from tidings.domain.page import Page
 from tidings.errors import Conflict, NotFound
 
@@ -77,6 +79,9 @@ class Revision(msgspec.Struct, frozen=True):
     created_by: str = ""
 
 
+_BRACE = re.compile(r"\{\{ '(\{[{%#])' \}\}")
+_SLOT = re.compile(" ?\\(?\U0010f000[0-9a-z]+\U0010f001\\)?")
+"""Where a link's target goes in the text of a mail: see rendering.marks."""
 _TEMPLATE: Final = (
     "SELECT t.id, t.name, t.channel, t.version, t.content_id, c.format, c.subject, c.source, c.text, c.links, c.variables,"
     " t.archived_at, t.created_at, t.updated_at"
@@ -93,8 +98,8 @@ def store_content(tx: Tx, content: Content, hash: str, *, now: int) -> int:  # n
     found = tx.value(same, tenant_id=content.tenant_id, hash=hash)
     if found is None:
         found = tx.value(
-            "INSERT INTO contents (tenant_id, hash, channel, format, subject, source, html, text, links, variables, created_at)"
-            " VALUES (:tenant_id, :hash, :channel, :format, :subject, :source, :html, :text, :links, :variables, :now)"
+            "INSERT INTO contents (tenant_id, hash, channel, format, subject, source, html, text, links, variables, said_subject, said_text, created_at)"
+            " VALUES (:tenant_id, :hash, :channel, :format, :subject, :source, :html, :text, :links, :variables, :said_subject, :said_text, :now)"
             " ON CONFLICT (tenant_id, hash) DO NOTHING RETURNING id",
             tenant_id=content.tenant_id,
             hash=hash,
@@ -106,6 +111,8 @@ def store_content(tx: Tx, content: Content, hash: str, *, now: int) -> int:  # n
             text=content.text,
             links=content.links,
             variables=content.variables,
+            said_subject=fold(_as_read(content.subject)),
+            said_text=fold(_SLOT.sub("", _as_read(content.text))),
             now=now,
         )
     if found is None:
@@ -251,6 +258,11 @@ def archive(tx: Tx, tenant_id: int, template_id: int, *, now: int) -> None:
     )
     if not changed:
         raise NotFound("Template not found")
+
+
+def _as_read(source: str) -> str:
+    """A template as search is to find it: a brace that was written as an expression, because it is meant as it stands, is a brace."""
+    return _BRACE.sub(lambda found: found.group(1), source)
 
 
 def _keep(tx: Tx, tenant_id: int, template_id: int, version: int, content_id: int, created_by: str, now: int) -> None:

@@ -1,19 +1,27 @@
 """Tenants: who owns rows. A tenant is born with a provider for each channel, so that its first message has a way out."""
 
 import re
+from typing import Final
 
 import msgspec
 
 from tidings.database import Tx
 from tidings.errors import Conflict, Invalid, NotFound
 from tidings.message import address
+from tidings.signing import LONGEST_REPLY
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NAME_LIMIT = 200
+_LOCAL_LIMIT = 64
+_DOMAIN_LIMIT = 180
 
 
 class Tenant(msgspec.Struct, frozen=True):
-    """`slug` is its name on the command line. `unknown_rule` (resend, hold) settles messages whose outcome nobody knows."""
+    """`slug` is its name on the command line. `unknown_rule` (resend, hold) settles messages whose outcome nobody knows.
+
+    Answers and bounces go to `reply_address` and `bounce_address`, each with a tag that says to which message; None: wherever the mail
+    says. `keywords` is JSON (see `message.keywords`), None for the usual ones.
+    """
 
     id: int
     slug: str
@@ -21,8 +29,17 @@ class Tenant(msgspec.Struct, frozen=True):
     sender_email: str
     sender_name: str
     unknown_rule: str
+    reply_address: str | None
+    bounce_address: str | None
+    keywords: str | None
     created_at: int
     updated_at: int
+
+
+_TENANT: Final = (
+    "SELECT id, slug, name, sender_email, sender_name, unknown_rule, reply_address, bounce_address, keywords, created_at, updated_at"
+    " FROM tenants"
+)
 
 
 def create(tx: Tx, slug: str, *, name: str, sender_email: str, now: int) -> Tenant:
@@ -58,31 +75,52 @@ def create(tx: Tx, slug: str, *, name: str, sender_email: str, now: int) -> Tena
 
 
 def update(
-    tx: Tx, tenant: Tenant, *, name: str | None = None, sender_email: str | None = None, unknown_rule: str | None = None, now: int
+    tx: Tx,
+    tenant: Tenant,
+    *,
+    name: str | None = None,
+    sender_email: str | None = None,
+    unknown_rule: str | None = None,
+    reply_address: str | None = None,
+    bounce_address: str | None = None,
+    now: int,
 ) -> Tenant:
-    """Changes what is not None: who mail comes from, the sender's address, the rule (resend, hold) for messages that may have gone out.
+    """Changes what is not None: who mail comes from, the sender's address, the rule (resend, hold) for messages that may have gone out,
+    and where answers and bounces go ("": wherever the mail says).
 
     Raises Invalid.
     """
     if unknown_rule is not None and unknown_rule not in {"resend", "hold"}:
         raise Invalid.field("unknown_rule", "must be resend or hold")
     tx.run(
-        "UPDATE tenants SET name = :name, sender_name = :name, sender_email = :sender_email, unknown_rule = :unknown_rule, updated_at = :now"
-        " WHERE id = :tenant_id",
+        "UPDATE tenants SET name = :name, sender_name = :name, sender_email = :sender_email, unknown_rule = :unknown_rule,"
+        " reply_address = :reply_address, bounce_address = :bounce_address, updated_at = :now WHERE id = :tenant_id",
         tenant_id=tenant.id,
         name=tenant.name if name is None else _checked_name(name),
         sender_email=tenant.sender_email if sender_email is None else address.normalise(sender_email, "sender_email"),
         unknown_rule=unknown_rule or tenant.unknown_rule,
+        reply_address=tenant.reply_address if reply_address is None else _taggable(reply_address, "reply_address"),
+        bounce_address=tenant.bounce_address if bounce_address is None else _taggable(bounce_address, "bounce_address"),
         now=now,
     )
     return get(tx, tenant.id)
+
+
+def set_keywords(tx: Tx, tenant_id: int, stored: str, *, now: int) -> None:
+    """Other words that stop, start and help, and what is answered to them: the JSON of checked `message.keywords`."""
+    tx.run(
+        "UPDATE tenants SET keywords = :stored, updated_at = :now WHERE id = :tenant_id",
+        tenant_id=tenant_id,
+        stored=stored,
+        now=now,
+    )
 
 
 def get(tx: Tx, tenant_id: int) -> Tenant:
     """The tenant with this id. Raises NotFound."""
     found = tx.one(
         Tenant,
-        "SELECT id, slug, name, sender_email, sender_name, unknown_rule, created_at, updated_at FROM tenants WHERE id = :tenant_id",
+        _TENANT + " WHERE id = :tenant_id",
         tenant_id=tenant_id,
     )
     if found is None:
@@ -94,7 +132,7 @@ def find(tx: Tx, slug: str) -> Tenant | None:
     """The tenant of this slug, or None."""
     return tx.one(
         Tenant,
-        "SELECT id, slug, name, sender_email, sender_name, unknown_rule, created_at, updated_at FROM tenants WHERE slug = :slug",
+        _TENANT + " WHERE slug = :slug",
         slug=slug,
     )
 
@@ -103,7 +141,7 @@ def all(tx: Tx) -> list[Tenant]:  # noqa: A001 - tenants.all reads as what it is
     """Every tenant, by slug."""
     return tx.all(
         Tenant,
-        "SELECT id, slug, name, sender_email, sender_name, unknown_rule, created_at, updated_at FROM tenants ORDER BY slug",
+        _TENANT + " ORDER BY slug",
     )
 
 
@@ -111,3 +149,15 @@ def _checked_name(name: str) -> str:
     if len(name) > _NAME_LIMIT:
         raise Invalid.field("name", f"must be at most {_NAME_LIMIT} characters long")
     return address.refuse_control(name, "name").strip()
+
+
+def _taggable(text: str, field: str) -> str | None:
+    """An address with room for the tag of each mail: a local part has 64 octets at most, and an address 254 (RFC 5321, 4.5.3.1)."""
+    if not text.strip():
+        return None
+    found = address.normalise(text, field)
+    local, _, domain = found.rpartition("@")
+    longest = _LOCAL_LIMIT - LONGEST_REPLY - len("+")
+    if not found.isascii() or len(local) > longest or len(domain) > _DOMAIN_LIMIT or local.startswith('"'):
+        raise Invalid.field(field, f"must have at most {longest} plain ASCII characters before the @, and {_DOMAIN_LIMIT} after it")
+    return found

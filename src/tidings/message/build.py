@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -19,6 +19,8 @@ _QUOTED_LINE = 76
 _WORD_BYTES = 45
 """Bytes of UTF-8 in an encoded word: 60 of base64 and 12 of frame are 72, within the 75 of RFC 2047."""
 SOFT_BREAK = b"=\r\n"
+VERSION = b"MIME-Version: 1.0\r\n"
+"""Once, at the top of a mail (RFC 2045, section 4)."""
 
 
 def quoted(text: str) -> bytes:
@@ -76,6 +78,17 @@ def address_header(name: str, addresses: Iterable[Address]) -> bytes:
             line = piece
         line += comma
     return ("\r\n".join([*lines, line]) + "\r\n").encode()
+
+
+def lineage_headers(message_ids: Sequence[str]) -> bytes:
+    """In-Reply-To and References (RFC 5322, 3.6.4) of a mail that answers the last of these Message-IDs, angle brackets included.
+
+    References has one id a line: only a single id that is very long makes a line longer than 78.
+    """
+    if not message_ids:
+        return b""
+    references = "\r\n ".join(message_ids)
+    return f"In-Reply-To: {message_ids[-1]}\r\nReferences: {references}\r\n".encode("ascii")
 
 
 @lru_cache(maxsize=4096)

@@ -30,7 +30,10 @@ class Email(msgspec.Struct, frozen=True, gc=False):
 
 
 class Sms(msgspec.Struct, frozen=True, gc=False):
-    """One text message: `to` and `sender` in E.164 (or an alphanumeric sender id), `text` complete; segments are the provider's matter."""
+    """One text message: `to` in E.164, `text` complete; segments are the provider's matter.
+
+    `sender` is a number in E.164, a short code or an alphanumeric id; "" leaves it to the provider, which knows what its account may send as.
+    """
 
     tenant_id: int
     communication_id: int
@@ -42,7 +45,8 @@ class Sms(msgspec.Struct, frozen=True, gc=False):
 
 Sealed = Email | Sms
 
-Kind = Literal["accepted", "deferred", "refused", "unknown", "paused"]
+Kind = Literal["accepted", "deferred", "refused", "unknown", "paused", "untried"]
+Ban = Literal["unsubscribed", "bounced"]
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -53,7 +57,9 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     refused:  never; `reason` says why, `code` is the RFC 3463 status or the provider's own code.
     unknown:  the bytes left and no answer came; it may have gone out.
     paused:   the provider itself cannot work (wrong credentials, account blocked, host not found): nothing was tried, the attempt does not count.
+    untried:  sending was stopped before any of it was handed over; nobody is to blame, and the attempt does not count.
     `rejected` lists recipients refused while others of the same message were accepted: (address, reason).
+    `suppress` lists those who must not be written to again, and why: they opted out with the carrier, or there is nobody at the address.
     """
 
     kind: Kind
@@ -62,11 +68,12 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     provider_id: str = ""
     retry_after: int | None = None
     rejected: tuple[tuple[str, str], ...] = ()
+    suppress: tuple[tuple[str, Ban], ...] = ()
 
 
-def accepted(provider_id: str = "", rejected: tuple[tuple[str, str], ...] = ()) -> Outcome:
-    """The provider took it."""
-    return Outcome("accepted", provider_id=provider_id, rejected=rejected)
+def accepted(provider_id: str = "", rejected: tuple[tuple[str, str], ...] = (), suppress: tuple[tuple[str, Ban], ...] = ()) -> Outcome:
+    """The provider took it; `suppress` names those among the rejected who must not be written to again."""
+    return Outcome("accepted", provider_id=provider_id, rejected=rejected, suppress=suppress)
 
 
 def deferred(reason: str, code: str = "", retry_after: int | None = None) -> Outcome:
@@ -74,9 +81,9 @@ def deferred(reason: str, code: str = "", retry_after: int | None = None) -> Out
     return Outcome("deferred", reason, code, retry_after=retry_after)
 
 
-def refused(reason: str, code: str = "") -> Outcome:
-    """Never; trying again would change nothing."""
-    return Outcome("refused", reason, code)
+def refused(reason: str, code: str = "", suppress: tuple[tuple[str, Ban], ...] = ()) -> Outcome:
+    """Never; trying again would change nothing. `suppress` names those for whom that holds of any other message too."""
+    return Outcome("refused", reason, code, suppress=suppress)
 
 
 def unknown(reason: str) -> Outcome:
@@ -87,3 +94,8 @@ def unknown(reason: str) -> Outcome:
 def paused(reason: str, retry_after: int | None = None) -> Outcome:
     """The provider itself cannot work now; no message is to blame."""
     return Outcome("paused", reason, retry_after=retry_after)
+
+
+def untried() -> Outcome:
+    """It was never handed over: whoever sends was stopped before its turn came."""
+    return Outcome("untried")

@@ -2,7 +2,7 @@
 
 | address | what happens |
 |---|---|
-| `bounce@sandbox.test`, `+1 500 555 0001` | refused for good |
+| `bounce@sandbox.test`, `+1 500 555 0001` | refused for good; nothing is sent there again |
 | `defer@sandbox.test`, `+1 500 555 0002` | put off, every time |
 | `unknown@sandbox.test`, `+1 500 555 0003` | kept, and no answer comes |
 
@@ -17,7 +17,7 @@ import msgspec
 from tidings.clock import SECOND, Clock
 from tidings.database import Database, Tx
 from tidings.errors import NotFound, Unavailable
-from tidings.message.outgoing import Email, Outcome, Sealed, accepted, deferred, paused, refused, unknown
+from tidings.message.outgoing import Ban, Email, Outcome, Sealed, accepted, deferred, paused, refused, unknown
 from tidings.providers.base import Channel, Report
 
 _DOMAIN = "sandbox.test"
@@ -79,10 +79,12 @@ class Sandbox:
 def _outcome(message: Sealed) -> Outcome:
     addresses = _addresses(message)
     verdicts = {address: verdict for address in addresses if (verdict := _magic(address))}
+    nobody: tuple[tuple[str, Ban], ...] = tuple((address, "bounced") for address, verdict in verdicts.items() if verdict is _BOUNCE)
     if len(verdicts) < len(addresses):
         rejected = tuple((address, verdict.reason) for address, verdict in verdicts.items())
-        return accepted(f"sandbox-{message.communication_id}", rejected)
-    return next(iter(verdicts.values()), refused("the message has no recipients", "5.5.4"))
+        return accepted(f"sandbox-{message.communication_id}", rejected, nobody)
+    verdict = next(iter(verdicts.values()), refused("the message has no recipients", "5.5.4"))
+    return refused(verdict.reason, verdict.code, nobody) if verdict is _BOUNCE else verdict
 
 
 def _magic(address: str) -> Outcome | None:

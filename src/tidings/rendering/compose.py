@@ -4,14 +4,17 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 from minijinja import TemplateError
 
+from tidings import signing
 from tidings.domain.communications import Due
 from tidings.domain.templates import Content
+from tidings.domain.threads import Lineage
 from tidings.errors import Invalid, TooLarge
-from tidings.message import address, build, phone
+from tidings.message import address, build, enclosed, phone
 from tidings.message.dkim import Signature
 from tidings.message.outgoing import Address, Email, Sms
 from tidings.rendering import context, links, marks
@@ -115,11 +118,16 @@ class Composer:
         """Where this communication's recipient unsubscribes."""
         return f"{self._public_url}{UNSUBSCRIBE_PATH}{self._signer.unsubscribe(tenant_id, communication_id)}"
 
-    def compose(self, due: Due, content: Content, now: int) -> Email | Sms:
-        """The message to send. `now` (milliseconds) is its Date. Raises ComposeError when this communication cannot be made."""
+    def compose(
+        self, due: Due, content: Content, now: int, *, attached: Sequence[bytes] = (), lineage: Lineage | None = None
+    ) -> Email | Sms:
+        """The message to send. `now` (milliseconds) is its Date. Raises ComposeError when this communication cannot be made.
+
+        `attached` are its files as parts (`message.enclosed.part`), `lineage` is what it answers. With files it takes a while: compose in a thread.
+        """
         with _refusing:
             ready = self.ready(content)
-            return self._sms(due, ready) if content.channel == "sms" else self._email(due, ready, now)
+            return self._sms(due, ready) if content.channel == "sms" else self._email(due, ready, now, attached, lineage)
 
     def preview(self, content: Content, contact: Values, variables: Values | None = None) -> Preview:
         """The content as `contact` would see it; keys as `context.person_from` says. Raises ComposeError as `compose` does."""
@@ -146,12 +154,29 @@ class Composer:
         part, first = (plan.html, plan.first_html) if plan.html else (plan.text, plan.first_text)
         return joined(part, values, first, token)
 
+    def rendered_text(self, due: Due, content: Content) -> str:
+        """The text part of a mail, or an SMS, as it goes out. Raises ComposeError."""
+        ready = self.ready(content)
+        with _refusing:
+            plan = ready.plan(opens=False, links=False)
+            return joined(plan.text, self._values(due, ready, plan), plan.first_text, "")
+
     def rendered_subject(self, due: Due, content: Content) -> str:
         """The subject as it went out."""
         ready = self.ready(content)
         with _refusing:
             plan = ready.plan(opens=False, links=False)
             return self._subject(due, ready, plan, self._values(due, ready, plan))
+
+    def shown(self, due: Due, content: Content) -> Preview:
+        """What its recipient reads, for whoever else looks at it: nothing in it is tracked. Raises ComposeError."""
+        ready = self.ready(content)
+        with _refusing:
+            plan = ready.plan(opens=False, links=False)
+            values = self._values(due, ready, plan)
+            subject = self._subject(due, ready, plan, values)
+        html = joined(plan.html, values, plan.first_html, "")
+        return Preview(subject=subject, html=html, text=joined(plan.text, values, plan.first_text, ""))
 
     def link_target(self, due: Due, content: Content, index: int) -> str | None:
         """Where link `index` of this communication leads; None when there is no such link, or it renders to no web address."""
@@ -164,7 +189,7 @@ class Composer:
             return None
         return target if links.is_web(target) else None
 
-    def _email(self, due: Due, ready: Ready, now: int) -> Email:
+    def _email(self, due: Due, ready: Ready, now: int, attached: Sequence[bytes], lineage: Lineage | None) -> Email:
         plan = ready.plan(bool(due.track_opens), bool(due.track_links))
         sender = _sender(due.sender_email, due.sender_name)
         to, recipients = _recipients(due)
@@ -177,19 +202,28 @@ class Composer:
         else:
             subject, subject_line = plan.fixed_subject, plan.subject_line
         head = [sender.line, to, subject_line, f"Date: {build.date(now // 1000)}\r\nMessage-ID: {message_id}\r\n".encode()]
+        tag = self._signer.reply(due.tenant_id, due.id) if due.reply_address or due.bounce_address else ""
         if due.reply_to:
             head.append(_reply_to(due.reply_to))
+        elif due.reply_address:
+            head.append(_tagged(due.reply_address, due.sender_name).with_tag(tag))
         if due.campaign_id > 0:
             url = self.unsubscribe_url(due.tenant_id, due.id)
             head.append(f"List-Unsubscribe: <{url}>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n".encode())
-        head.append(plan.mime)
-        head.append(b"\r\n")
-        raw = plan.skeleton.filled(b"".join(head), token.encode() + build.SOFT_BREAK, values)
+        if lineage is not None:
+            ids = lineage.message_ids(lambda communication_id, serial: self.message_id(due.tenant_id, communication_id, serial))
+            head.append(build.lineage_headers(ids))
+        if attached:
+            body = plan.skeleton.filled(b"", token.encode() + build.SOFT_BREAK, values)
+            raw = b"".join([*head, build.VERSION, *enclosed.mixed(plan.mime, body, attached)])
+        else:
+            head += (build.VERSION, plan.mime, b"\r\n")
+            raw = plan.skeleton.filled(b"".join(head), token.encode() + build.SOFT_BREAK, values)
         signature = self._signatures.get(sender.domain)
         return Email(
             tenant_id=due.tenant_id,
             communication_id=due.id,
-            envelope_from=sender.email,
+            envelope_from=_returning(due.bounce_address, tag) if due.bounce_address else sender.email,
             recipients=recipients,
             raw=signature.signed(raw, now // 1000) if signature else raw,
             message_id=message_id,
@@ -208,7 +242,8 @@ class Composer:
             tenant_id=due.tenant_id,
             communication_id=due.id,
             to=due.address,
-            sender=due.sender_email,
+            # an address of mail is nobody to a phone: without a number of its own it comes from the provider's
+            sender="" if "@" in due.sender_email else due.sender_email,
             text=text,
             segments=phone.segments(text).count,
         )
@@ -257,6 +292,31 @@ def _sender(email: str, name: str) -> _Sender:
     normal = address.normalise(email, "sender")
     box = Address(normal, address.strip_control(name))
     return _Sender(build.address_header("From", [box]), normal, normal.rpartition("@")[2])
+
+
+def _returning(email: str, tag: str) -> str:
+    """Where a mail comes back to that cannot be delivered: an address for each, for the report may tell nothing of the mail itself."""
+    local, _, domain = email.rpartition("@")
+    return f"{local}+{tag}@{domain}"
+
+
+class _Tagged(NamedTuple):
+    """A Reply-To line in two pieces, which the tag of a mail joins."""
+
+    before: bytes
+    after: bytes
+
+    def with_tag(self, tag: str) -> bytes:
+        return b"%b%b%b" % (self.before, tag.encode(), self.after)
+
+
+@lru_cache(maxsize=4096)
+def _tagged(email: str, name: str) -> _Tagged:
+    local, _, domain = email.rpartition("@")
+    # as long as a tag is at most: the line is folded for that
+    place = "x" * signing.LONGEST_REPLY
+    line = build.address_header("Reply-To", [Address(f"{local}+{place}@{domain}", address.strip_control(name))])
+    return _Tagged(*line.rsplit(place.encode(), 1))
 
 
 @lru_cache(maxsize=4096)

@@ -99,7 +99,6 @@ class Plan:
 
     def _framed(self, content: Content) -> tuple[bytes, Skeleton]:
         skeleton = Skeleton()
-        version = b"MIME-Version: 1.0\r\n"
         if self.html and any(segment.dynamic or segment.source.strip() for segment in self.text):
             line, before, between, after = build.frame(f"=_tidings_{content.id:x}")
             skeleton.verbatim(before)
@@ -107,12 +106,12 @@ class Plan:
             skeleton.verbatim(between)
             skeleton.body(self.html, self.first_html)
             skeleton.verbatim(after)
-            mime = version + line
+            mime = line
         elif self.html:
-            mime = version + build.content_lines("html")
+            mime = build.content_lines("html")
             skeleton.body(self.html, self.first_html)
         else:
-            mime = version + build.content_lines("plain")
+            mime = build.content_lines("plain")
             skeleton.body(self.text, self.first_text)
         skeleton.close()
         return mime, skeleton

@@ -12,8 +12,9 @@ from mjml import mjml2html
 
 from tidings.domain.templates import Content
 from tidings.errors import Invalid
+from tidings.message import plaintext
 from tidings.message.address import refuse_control
-from tidings.rendering import bounds, links, marks, plaintext
+from tidings.rendering import bounds, links, marks
 from tidings.rendering.context import KNOWN, Variable
 from tidings.rendering.engine import FUNCTIONS, bare_source, compile_check, environment, refusal
 from tidings.rendering.guard import check_growth
@@ -142,7 +143,7 @@ def _html(body: str, form: str) -> tuple[str, str, list[str]]:
         hidden = inlined if shield.survives(inlined) else hidden
     cut, targets = links.cut_html(shield, hidden)
     try:
-        plain = _derived_text(shield, plaintext.from_html(cut, targets, shield.places))
+        plain = _derived_text(shield, plaintext.from_html(cut, plaintext.Marks(marks.SLOT, targets, shield.places)))
     except RecursionError as error:
         raise bounds.too_deep() from error
     return links.place_pixel(shield.restore(cut)), plain, targets

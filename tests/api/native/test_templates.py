@@ -150,6 +150,7 @@ async def test_a_preview_is_filled_in_for_a_contact_and_tracks_nothing(api: Api)
     assert "https://acme.test/start?a=1&b=pro" in shown["text"]
     assert "/track/" not in shown["html"]
     assert shown["segments"] is None
+    assert shown["smart_segments"] is None
     nobody = (await api.client.post(path, json={})).json()
     assert nobody["subject"] == "Hello"
     assert "b=free" in nobody["html"]
@@ -159,7 +160,12 @@ async def test_a_preview_of_an_sms_counts_its_segments(api: Api):
     template = await made(api, name="Text", channel="sms", body="{{ word }}")
     path = f"/api/v1/templates/{template['id']}/preview"
     shown = (await api.client.post(path, json={"variables": {"word": "x" * 161}})).json()
-    assert shown["segments"] == {"encoding": "GSM-7", "units": 161, "count": 2}
+    assert shown["segments"] == {"encoding": "GSM-7", "units": 161, "count": 2, "remaining": 145}
+    assert shown["smart_segments"] == shown["segments"]
+    curly = (await api.client.post(path, json={"variables": {"word": "\u201cHi\u201d \u2013 \u2026" + "y" * 100}})).json()
+    assert (curly["segments"]["encoding"], curly["segments"]["count"]) == ("UCS-2", 2)
+    assert (curly["smart_segments"]["encoding"], curly["smart_segments"]["count"]) == ("GSM-7", 1)
+    assert "\u201cHi\u201d" in curly["text"]
     assert (await api.client.post(path, json={"variables": {"word": "я" * 71}})).json()["segments"]["encoding"] == "UCS-2"
 
 

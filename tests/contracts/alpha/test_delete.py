@@ -3,12 +3,16 @@
 import asyncio
 
 import httpx2
+import msgspec
+import pytest
 
 from tests.support import walk
 from tests.support.api import NOON, Api
 from tests.support.recount import counted, recounted
+from tests.support.ways import WAYS
 from tidings.api.alpha import lifecycle
 from tidings.clock import HOUR
+from tidings.rendering.compose import UNSUBSCRIBE_PATH
 
 
 def path(token: str) -> str:
@@ -90,3 +94,69 @@ async def test_twice_is_a_404_as_is_what_is_not_there_or_anothers(api: Api):
     reader = api.client_for(await api.new_key(api.tenant, "communications:read"))
     assert (await reader.delete(path(record["id"]))).status_code == 403
     await reader.aclose()
+
+
+async def test_the_audit_keeps_who_deleted_it_and_nothing_of_what_it_said(api: Api):
+    record = await api.send(subject="Private words", recipients=["private@example.test"])
+    api.at = NOON + HOUR
+    await api.client.delete(path(record["id"]))
+    (row,) = await api.rows("SELECT at, author, action, subject, subject_id, detail FROM audit WHERE tenant_id = :t", t=api.tenant.id)
+    assert row[:5] == (NOON + HOUR, "test", "delete", "communication", 1)
+    assert msgspec.json.decode(row[5]) == {"channel": "email"}
+    answer = (await api.client.get("/api/v1/audit", params={"subject_id": record["id"]})).json()
+    (entry,) = answer["audit"]
+    assert (entry["at"], entry["author"], entry["action"], entry["key"]) == ("2025-06-18T13:00:00Z", "test", "delete", record["id"])
+
+
+async def test_what_is_not_deleted_leaves_no_trace_in_the_audit(api: Api):
+    await api.send()
+    for token in ("string", "1", api.signer.communication(api.tenant.id, 99)):
+        assert (await api.client.delete(path(token))).status_code == 404
+    await api.run("UPDATE communications SET state = 'in_process', lease = 1, lease_until = 1 WHERE tenant_id = :t", t=api.tenant.id)
+    deleting = asyncio.create_task(api.client.delete(path(api.signer.communication(api.tenant.id, 1))))
+    await asyncio.wait({deleting}, timeout=0.2)
+    assert await api.rows("SELECT * FROM audit") == []
+    await api.run(
+        "UPDATE communications SET state = 'canceled', lease = NULL, lease_until = NULL, due_at = NULL WHERE tenant_id = :t",
+        t=api.tenant.id,
+    )
+    assert (await deleting).status_code == 204
+    assert len(await api.rows("SELECT * FROM audit")) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_its_way_out_of_further_mail_works_still(api: Api, method: str):
+    record = await api.send(recipients=["Ann@example.test"])
+    await api.dispatch()
+    await api.client.delete(path(record["id"]))
+    way_out = UNSUBSCRIBE_PATH + api.signer.unsubscribe(api.tenant.id, 1)
+    for _ in range(2):
+        answer = await api.stranger.request(method, way_out)
+        assert answer.status_code == 200
+        assert "ann@example.test" in answer.text.lower()
+        assert "Acme" in answer.text
+    rows = await api.rows("SELECT channel, address, reason FROM suppressions WHERE tenant_id = :t", t=api.tenant.id)
+    assert rows == ([("email", "ann@example.test", "unsubscribed")] if method == "POST" else [])
+    assert await api.rows("SELECT * FROM interactions WHERE tenant_id = :t", t=api.tenant.id) == []
+    assert await api.db.read(counted, api.tenant.id) == {}
+    if method == "POST":
+        assert (await api.send(recipients=["ann@example.test"]))["status"] == "FAILED"
+
+
+async def test_unsubscribing_by_a_deleted_mail_of_a_campaign_ends_the_walk_through_it(api: Api):
+    await WAYS["campaign"](api)
+    await api.dispatch()
+    await api.run("UPDATE enrollments SET completed_at = NULL, due_at = :later WHERE tenant_id = :t", later=NOON + HOUR, t=api.tenant.id)
+    await api.client.delete(path(api.signer.communication(api.tenant.id, 1)))
+    await api.stranger.post(UNSUBSCRIBE_PATH + api.signer.unsubscribe(api.tenant.id, 1))
+    assert await api.rows("SELECT due_at, stopped_by FROM enrollments WHERE tenant_id = :t", t=api.tenant.id) == [(None, "unsubscribe")]
+
+
+async def test_with_mail_and_contact_deleted_nobody_is_left_to_unsubscribe(api: Api):
+    contact = (await api.client.post("/api/v1/contacts", json={"email": "ann@example.test"})).json()
+    record = await api.send()
+    await api.client.delete(path(record["id"]))
+    assert (await api.client.delete(f"/api/v1/contacts/{contact['id']}")).status_code == 204
+    way_out = UNSUBSCRIBE_PATH + api.signer.unsubscribe(api.tenant.id, 1)
+    for method in ("GET", "POST"):
+        assert (await api.stranger.request(method, way_out)).status_code == 404

@@ -4,9 +4,10 @@ import asyncio
 
 import msgspec
 
-from tidings.api.alpha.lookup import identities, identity, shown
+from tidings.api.alpha.lookup import identities, identity, told
 from tidings.api.alpha.records import Record
-from tidings.api.wire import Call, Parameter, Reply, Route, no_content, ok
+from tidings.api.idempotency import once, once_said
+from tidings.api.wire import JSON, Call, Parameter, Reply, Route, no_content, ok
 from tidings.database import Tx
 from tidings.domain import communications, counters, enrollments
 from tidings.domain.communications import Deleted
@@ -28,22 +29,33 @@ class Nothing(msgspec.Struct, frozen=True):
 async def cancel(call: Call) -> Reply:
     """Takes back what waits. Once it is claimed, or was never waiting, a 409."""
     communication_id = identity(call)
-    await call.db.write(_cancel, call.tenant_id, communication_id, author=call.key_name, now=call.now)
-    return ok(await shown(call, communication_id))
+    return await once(
+        call,
+        lambda tx: _cancel(tx, call.tenant_id, communication_id, author=call.key_name, now=call.now),
+        lambda tx, _: ok(told(tx, call, communication_id)),
+    )
 
 
 async def resend(call: Call) -> Reply:
     """Sends the same record once more, with message ids of its own. What was neither sent nor failed is a 409."""
     communication_id = identity(call)
-    await call.db.write(_resend, call.tenant_id, communication_id, author=call.key_name, now=call.now)
-    return ok(await shown(call, communication_id))
+    return await once(
+        call,
+        lambda tx: _resend(tx, call.tenant_id, communication_id, author=call.key_name, now=call.now),
+        lambda tx, _: ok(told(tx, call, communication_id)),
+    )
 
 
 async def comment(call: Call) -> Reply:
     """A remark for the record's events: raw text or a JSON string."""
     communication_id = identity(call)
-    await call.db.write(communications.comment, call.tenant_id, communication_id, _remark(call.body), author=call.key_name, now=call.now)
-    return ok(Nothing())
+    remark = _remark(call.body)
+
+    def work(tx: Tx) -> Reply:
+        communications.comment(tx, call.tenant_id, communication_id, remark, author=call.key_name, now=call.now)
+        return ok(Nothing())
+
+    return await once_said(call, work)
 
 
 async def delete(call: Call) -> Reply:
@@ -67,7 +79,7 @@ async def _gone(call: Call, ids: list[int]) -> bool:
     try:
         async with asyncio.timeout(PATIENCE):
             while ids:
-                deleted = await call.db.write(_delete, call.tenant_id, ids, now=call.now)
+                deleted = await call.db.write(_delete, call.tenant_id, ids, author=call.key_name, now=call.now)
                 ids = deleted.left
                 found = found or deleted.gone > 0 or bool(ids)
                 if ids:
@@ -90,9 +102,9 @@ def _resend(tx: Tx, tenant_id: int, communication_id: int, *, author: str, now: 
     counters.fold(tx, tally)
 
 
-def _delete(tx: Tx, tenant_id: int, ids: list[int], *, now: int) -> Deleted:
+def _delete(tx: Tx, tenant_id: int, ids: list[int], *, author: str, now: int) -> Deleted:
     tally = Tally()
-    deleted = communications.delete(tx, tenant_id, ids, tally)
+    deleted = communications.delete(tx, tenant_id, ids, tally, author=author, now=now)
     enrollments.complete(tx, tenant_id, [], deleted.ending, tally, now=now)
     counters.fold(tx, tally)
     return deleted
@@ -121,13 +133,27 @@ def _unquoted(text: str) -> str:
         return text  # no JSON: it only begins with a quotation mark
 
 
-_IDS = (Parameter("ids", "string", "ids of communications: repeated, or comma-separated; at least one"),)
+_IDS = (Parameter("ids", "string", "ids of communications: repeated, or comma-separated; at least one", repeated=True, required=True),)
 
 ROUTES: list[Route] = [
     Route(
-        "POST", "/api/v1/communications/{id}/cancel", cancel, "communications:write", "Take back a communication that waits", gives=Record
+        "POST",
+        "/api/v1/communications/{id}/cancel",
+        cancel,
+        "communications:write",
+        "Take back a communication that waits",
+        gives=Record,
+        idempotent=True,
     ),
-    Route("POST", "/api/v1/communications/{id}/resend", resend, "communications:write", "Send a communication again", gives=Record),
+    Route(
+        "POST",
+        "/api/v1/communications/{id}/resend",
+        resend,
+        "communications:write",
+        "Send a communication again",
+        gives=Record,
+        idempotent=True,
+    ),
     Route(
         "POST",
         "/api/v1/communications/{id}/comment",
@@ -136,6 +162,8 @@ ROUTES: list[Route] = [
         "Comment on a communication",
         takes=str,
         gives=Nothing,
+        reads=("text/plain", *JSON),
+        idempotent=True,
     ),
     Route("DELETE", "/api/v1/communications/{id}", delete, "communications:write", "Delete a communication", status=204),
     Route(

@@ -7,7 +7,8 @@ import msgspec
 
 from tidings.api.alpha import records
 from tidings.api.alpha.records import Record
-from tidings.api.wire import Call, Parameter, Reply, Route, ok
+from tidings.api.wire import IDEMPOTENCY_KEY, Call, Parameter, Reply, Route, ok
+from tidings.database import Tx
 from tidings.domain import communications
 from tidings.errors import NotFound
 
@@ -27,15 +28,24 @@ async def find_several(call: Call) -> Reply:
 
 async def scheduled(call: Call) -> Reply:
     """Everything that waits for its time, soonest first, streamed."""
-    return Reply(200, _array(_scheduled(call)), {"content-type": "application/json"})
+    return Reply(200, array(_scheduled(call)), {"content-type": "application/json"})
 
 
 async def shown(call: Call, communication_id: int) -> Record:
     """The record of one communication of the caller's. Raises NotFound."""
-    found = await shown_all(call, [communication_id])
+    return await call.db.read(told, call, communication_id)
+
+
+def told(tx: Tx, call: Call, communication_id: int) -> Record:
+    """The same within a transaction, for the answer to what was done in it."""
+    found = records.gather(tx, call.tenant_id, [communication_id])
     if not found:
         raise NotFound
-    return found[0]
+    entry = found[0]
+    if IDEMPOTENCY_KEY in call.headers:
+        # not committed yet: were this undone, its content's id might go to another, and a composer keeps what it made of an id
+        entry = msgspec.structs.replace(entry, content=msgspec.structs.replace(entry.content, id=0))
+    return records.record(call.house, entry)
 
 
 async def shown_all(call: Call, ids: Sequence[int]) -> list[Record]:
@@ -76,7 +86,7 @@ async def _scheduled(call: Call) -> AsyncIterator[list[Record]]:
         yield [record for record in found if record.status == "SCHEDULED"]
 
 
-async def _array(batches: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:
+async def array(batches: AsyncIterator[Sequence[msgspec.Struct]]) -> AsyncIterator[bytes]:
     """A JSON array as long as it takes; only one batch of it is in memory."""
     opening = b"["
     async for batch in batches:
@@ -86,7 +96,7 @@ async def _array(batches: AsyncIterator[list[Record]]) -> AsyncIterator[bytes]:
     yield b"[]" if opening == b"[" else b"]"
 
 
-_IDS = (Parameter("ids", "string", "ids of communications: repeated, or comma-separated"),)
+_IDS = (Parameter("ids", "string", "ids of communications: repeated, or comma-separated", repeated=True),)
 _RECORDS: Any = list[Record]
 
 ROUTES: list[Route] = [

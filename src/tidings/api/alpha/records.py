@@ -132,13 +132,13 @@ def _template_name(tx: Tx, tenant_id: int, template_id: int | None) -> str | Non
 def record(house: House, found: Gathered) -> Record:
     """The record as alpha shows it; `body` is what goes out, `originalBody` what came in."""
     row = found.row
-    to, cc, bcc = _addressees(row)
+    to, cc, bcc = addressees(row)
     return Record(
         bcc=bcc,
         body=_body(house, found),
         cc=cc,
         clicked_links=_clicked(house, found),
-        conversation_id=row.conversation_id,
+        conversation_id=conversation(row),
         created=moment(row.created_at),
         created_by=row.created_by or None,
         error_message=row.error or (_UNSETTLED if row.state == "unknown" else None),
@@ -174,6 +174,11 @@ def record(house: House, found: Gathered) -> Record:
     )
 
 
+def conversation(row: Communication) -> str:
+    """What names its conversation: the conversation's key, or a word of its own that makes one of it when somebody goes on from there."""
+    return row.conversation_key or ids.spell("thread", row.id)
+
+
 def moment(at: int) -> str:
     """An instant in milliseconds as ISO 8601 with `Z` and three digits of the second."""
     return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
@@ -190,7 +195,8 @@ class _Addressees(msgspec.Struct, frozen=True):
     bcc: list[str] = []
 
 
-def _addressees(row: Communication) -> tuple[list[str], list[str], list[str]]:
+def addressees(row: Communication) -> tuple[list[str], list[str], list[str]]:
+    """Whom it is written to: recipients, cc and bcc."""
     if not row.recipients:
         return [row.address], [], []
     lists = msgspec.json.decode(row.recipients, type=_Addressees)

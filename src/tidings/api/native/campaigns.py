@@ -6,13 +6,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tidings import ids
+from tidings.api.idempotency import once_said
 from tidings.api.native import jobs
 from tidings.api.native.jobs import JobAnswer
 from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, accepted, created, instant, instant_or_none, listing, ok
 from tidings.database import Tx
 from tidings.domain import campaigns, durations, enrollments, lists
 from tidings.domain.campaigns import Campaign, Figures, Settings
-from tidings.domain.jobs import Job
 from tidings.errors import Invalid, NotFound
 from tidings.message import address
 
@@ -95,7 +95,7 @@ async def create(call: Call) -> Reply:
         track_opens=new.track_opens,
         track_links=new.track_links,
     )
-    return created(_shown(await call.db.write(campaigns.create, call.tenant_id, settings, now=call.now), Figures()))
+    return await once_said(call, lambda tx: created(_shown(campaigns.create(tx, call.tenant_id, settings, now=call.now), Figures())))
 
 
 async def index(call: Call) -> Reply:
@@ -143,13 +143,13 @@ async def change(call: Call) -> Reply:
 async def activate(call: Call) -> Reply:
     """From draft or pause."""
     campaign_id = campaign_id_of(call)
-    return await call.db.write(lambda tx: _answer(tx, campaigns.activate(tx, call.tenant_id, campaign_id, now=call.now)))
+    return await once_said(call, lambda tx: _answer(tx, campaigns.activate(tx, call.tenant_id, campaign_id, now=call.now)))
 
 
 async def pause(call: Call) -> Reply:
     """At once; what is being sent at this moment is finished."""
     campaign_id = campaign_id_of(call)
-    return await call.db.write(lambda tx: _answer(tx, campaigns.pause(tx, call.tenant_id, campaign_id, now=call.now)))
+    return await once_said(call, lambda tx: _answer(tx, campaigns.pause(tx, call.tenant_id, campaign_id, now=call.now)))
 
 
 async def archive(call: Call) -> Reply:
@@ -161,7 +161,7 @@ async def archive(call: Call) -> Reply:
         enrollments.complete_of_campaign(tx, call.tenant_id, campaign_id, now=call.now)
         return _answer(tx, archived)
 
-    return await call.db.write(write)
+    return await once_said(call, write)
 
 
 async def enroll(call: Call) -> Reply:
@@ -171,15 +171,15 @@ async def enroll(call: Call) -> Reply:
 
     list_id, contact_ids = _named(crowd)
 
-    def write(tx: Tx) -> Job:
+    def write(tx: Tx) -> Reply:
         chosen = list_id
         if crowd.named_list is not None and chosen is None:
             named = lists.find_by_name(tx, call.tenant_id, crowd.named_list)
             chosen = 0 if named is None else named.id
-        return campaigns.enroll_later(tx, call.tenant_id, campaign_id, list_id=chosen, contact_ids=contact_ids, now=call.now)
+        job = campaigns.enroll_later(tx, call.tenant_id, campaign_id, list_id=chosen, contact_ids=contact_ids, now=call.now)
+        return accepted(jobs.shown(job))
 
-    job = await call.db.write(write)
-    return accepted(jobs.shown(job))
+    return await once_said(call, write)
 
 
 def _named(crowd: Crowd) -> tuple[int | None, list[int] | None]:
@@ -242,15 +242,23 @@ def campaign_id_of(call: Call) -> int:
 
 
 _PATH = "/api/v1/campaigns"
-_STATE = Parameter("state", "string", "draft, active, paused or archived")
+_STATE = Parameter("state", words=("draft", "active", "paused", "archived"))
 
 ROUTES: list[Route] = [
     Route("GET", _PATH, index, "campaigns:read", "List campaigns", gives=CampaignAnswer, lists="campaigns", query=(_STATE, "name", *PAGED)),
-    Route("POST", _PATH, create, "campaigns:write", "Make a campaign", NewCampaign, CampaignAnswer, status=201),
+    Route("POST", _PATH, create, "campaigns:write", "Make a campaign", NewCampaign, CampaignAnswer, status=201, idempotent=True),
     Route("GET", _PATH + "/{id}", show, "campaigns:read", "One campaign", gives=CampaignAnswer),
-    Route("PATCH", _PATH + "/{id}", change, "campaigns:write", "Change its settings", ChangedCampaign, CampaignAnswer),
-    Route("POST", _PATH + "/{id}/activate", activate, "campaigns:write", "Start it, or go on after a pause", gives=CampaignAnswer),
-    Route("POST", _PATH + "/{id}/pause", pause, "campaigns:write", "Stop sending at once", gives=CampaignAnswer),
-    Route("POST", _PATH + "/{id}/archive", archive, "campaigns:write", "End it for good", gives=CampaignAnswer),
-    Route("POST", _PATH + "/{id}/enroll", enroll, "campaigns:write", "Enroll many contacts", Crowd, JobAnswer, status=202),
+    Route("PATCH", _PATH + "/{id}", change, "campaigns:write", "Change its settings", ChangedCampaign, CampaignAnswer, refuses=(409,)),
+    Route(
+        "POST",
+        _PATH + "/{id}/activate",
+        activate,
+        "campaigns:write",
+        "Start it, or go on after a pause",
+        gives=CampaignAnswer,
+        idempotent=True,
+    ),
+    Route("POST", _PATH + "/{id}/pause", pause, "campaigns:write", "Stop sending at once", gives=CampaignAnswer, idempotent=True),
+    Route("POST", _PATH + "/{id}/archive", archive, "campaigns:write", "End it for good", gives=CampaignAnswer, idempotent=True),
+    Route("POST", _PATH + "/{id}/enroll", enroll, "campaigns:write", "Enroll many contacts", Crowd, JobAnswer, status=202, idempotent=True),
 ]

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tidings import ids
-from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, created, instant, listing, no_content, ok
+from tidings.api.idempotency import once_said
+from tidings.api.wire import JSON, PAGED, Call, Parameter, Reply, Route, created, instant, listing, no_content, ok
 from tidings.database import Tx
-from tidings.domain import contacts, enrollments, lists
+from tidings.domain import audit, contacts, enrollments, lists
 from tidings.domain.contacts import Consent, Contact, Fields, Filters
 from tidings.errors import Invalid, NotFound
 
@@ -68,7 +69,7 @@ class ContactAnswer(msgspec.Struct):
 async def create(call: Call) -> Reply:
     """201; 409, naming the one there is, when the address (without one, the phone) is taken."""
     fields = _checked(call)
-    return created(shown(await call.db.write(contacts.create, call.tenant_id, fields, now=call.now)))
+    return await once_said(call, lambda tx: created(shown(contacts.create(tx, call.tenant_id, fields, now=call.now))))
 
 
 async def upsert(call: Call) -> Reply:
@@ -104,7 +105,7 @@ async def change(call: Call) -> Reply:
 
 async def delete(call: Call) -> Reply:
     """Its enrollments end and what is pending for it is canceled; what was sent stays in the reports, without the person."""
-    await call.db.write(_delete, call.tenant_id, contact_id_of(call), now=call.now)
+    await call.db.write(_delete, call.tenant_id, contact_id_of(call), author=call.key_name, now=call.now)
     return no_content()
 
 
@@ -171,11 +172,12 @@ def _checked(call: Call) -> Fields:
     )
 
 
-def _delete(tx: Tx, tenant_id: int, contact_id: int, *, now: int) -> None:
+def _delete(tx: Tx, tenant_id: int, contact_id: int, *, author: str, now: int) -> None:
     if contacts.get(tx, tenant_id, contact_id) is None:
         raise NotFound("Contact not found")
     enrollments.delete_of_contact(tx, tenant_id, contact_id, now=now)
     contacts.delete(tx, tenant_id, contact_id)
+    audit.record(tx, tenant_id, "delete", "contact", [audit.Gone(contact_id, contact_id)], author=author, now=now)
 
 
 def _filters(tx: Tx, call: Call) -> Filters:
@@ -222,17 +224,35 @@ _FILTERS = (
     Parameter("list", "string", "members of the list of this id or name"),
     Parameter("search", "string", "in address, phone, name or company"),
     Parameter("created_since", "string", "a date, or an instant"),
-    Parameter("attribute", "string", "name:value, equal; may be repeated"),
+    Parameter("attribute", "string", "name:value, equal", repeated=True),
 )
 
 ROUTES: list[Route] = [
     Route(
-        "GET", "/api/v1/contacts", index, "contacts:read", "List contacts", gives=ContactAnswer, lists="contacts", query=(*_FILTERS, *PAGED)
+        "GET",
+        "/api/v1/contacts",
+        index,
+        "contacts:read",
+        "List contacts",
+        gives=ContactAnswer,
+        lists="contacts",
+        query=(*_FILTERS, *PAGED),
+        media=(*JSON, "text/csv"),
     ),
-    Route("POST", "/api/v1/contacts", create, "contacts:write", "Make a contact", Said, ContactAnswer, status=201),
-    Route("PUT", "/api/v1/contacts", upsert, "contacts:write", "Make or change the contact with this email, or phone", Said, ContactAnswer),
-    Route("GET", "/api/v1/contacts.csv", export, "contacts:read", "Contacts as CSV", query=_FILTERS),
+    Route("POST", "/api/v1/contacts", create, "contacts:write", "Make a contact", Said, ContactAnswer, status=201, idempotent=True),
+    Route(
+        "PUT",
+        "/api/v1/contacts",
+        upsert,
+        "contacts:write",
+        "Make or change the contact with this email, or phone",
+        Said,
+        ContactAnswer,
+        also={201: ContactAnswer},
+        refuses=(409,),
+    ),
+    Route("GET", "/api/v1/contacts.csv", export, "contacts:read", "Contacts as CSV", query=_FILTERS, media=("text/csv",)),
     Route("GET", "/api/v1/contacts/{id}", show, "contacts:read", "One contact", gives=ContactAnswer),
-    Route("PATCH", "/api/v1/contacts/{id}", change, "contacts:write", "Change a contact", Said, ContactAnswer),
+    Route("PATCH", "/api/v1/contacts/{id}", change, "contacts:write", "Change a contact", Said, ContactAnswer, refuses=(409,)),
     Route("DELETE", "/api/v1/contacts/{id}", delete, "contacts:write", "Remove a contact", status=204),
 ]

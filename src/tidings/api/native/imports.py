@@ -1,6 +1,7 @@
 """Uploading a file of contacts: written to the disk as it arrives, looked at, and answered with the job that will import it."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from email.message import Message
@@ -11,6 +12,7 @@ import msgspec
 import multipart
 
 from tidings import ids
+from tidings.api.idempotency import REPLAYED, once_said
 from tidings.api.native import jobs
 from tidings.api.native.jobs import JobAnswer
 from tidings.api.wire import Call, Parameter, Reply, Route, accepted
@@ -34,7 +36,7 @@ async def upload(call: Call) -> Reply:
     except OSError as error:
         raise _unkept(error) from error
     try:
-        options = await _received(call, path)
+        options, digest = await _received(call, path)
         source = contacts.checked_source(
             Source(
                 path=str(path.relative_to(call.house.data_folder)),
@@ -45,14 +47,19 @@ async def upload(call: Call) -> Reply:
             )
         )
         await asyncio.to_thread(_looked_at, path, source)
-        job = await call.db.write(_begin, call.tenant_id, source, options.get("list", ""), now=call.now)
+        name = options.get("list", "")
+        reply = await once_said(
+            call, lambda tx: accepted(jobs.shown(_begin(tx, call.tenant_id, source, name, now=call.now))), received=digest
+        )
     except OSError as error:
         await asyncio.to_thread(path.unlink, missing_ok=True)
         raise _unkept(error) from error
     except BaseException:
         await asyncio.to_thread(path.unlink, missing_ok=True)
         raise
-    return accepted(jobs.shown(job))
+    if REPLAYED in reply.headers:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+    return reply
 
 
 def _unkept(error: OSError) -> Unavailable:
@@ -78,25 +85,39 @@ def _begin(tx: Tx, tenant_id: int, source: Source, name: str, *, now: int) -> Jo
     return contacts.begin_import(tx, tenant_id, source, now=now)
 
 
-async def _received(call: Call, path: Path) -> dict[str, str]:
-    """Writes the file to `path`, safely on the disk; answers the options, from the form or the query."""
+async def _received(call: Call, path: Path) -> tuple[dict[str, str], bytes]:
+    """Writes the file to `path`, safely on the disk; answers the options, from the form or the query, and a digest of both."""
     options = {name: value for name in OPTIONS if (value := call.query(name)) is not None}
     said = Message()
     said["content-type"] = call.headers.get("content-type", "")
     kind = said.get_content_type() if said["content-type"] else ""
     file = await asyncio.to_thread(path.open, "xb")
     with file:
+        digested = _Digested(file)
         if kind == "multipart/form-data":
-            options |= await _from_form(call.stream(), said.get_boundary(""), file)
+            options |= await _from_form(call.stream(), said.get_boundary(""), digested)
         elif kind in _PLAIN:
-            await _copied(call.stream(), file)
+            await _copied(call.stream(), digested)
         else:
             raise Invalid("Send the file as multipart/form-data, in a field named file, or as text/csv", {"file": ["is required"]})
         await asyncio.to_thread(_flushed, file)
-    return options
+    # of what is in the form, not of the form: what stands between its parts is another text each time it is sent
+    return options, digested.digest.digest() + msgspec.json.encode(options, order="sorted")
 
 
-async def _copied(chunks: AsyncIterator[bytes], file: BinaryIO) -> None:
+class _Digested:
+    """A file whose content is digested (SHA-256) as it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+
+    def write(self, piece: bytes) -> None:
+        self.digest.update(piece)
+        self._file.write(piece)
+
+
+async def _copied(chunks: AsyncIterator[bytes], file: _Digested) -> None:
     waiting = bytearray()
     async for chunk in chunks:
         waiting += chunk
@@ -135,7 +156,7 @@ class _Form:
             raise Malformed("The form is not UTF-8") from error
 
 
-async def _from_form(chunks: AsyncIterator[bytes], boundary: str, file: BinaryIO) -> dict[str, str]:
+async def _from_form(chunks: AsyncIterator[bytes], boundary: str, file: _Digested) -> dict[str, str]:
     """The fields but for the file, which is written as it comes."""
     form = _Form()
 
@@ -174,5 +195,7 @@ ROUTES: list[Route] = [
         query=_QUERY,
         status=202,
         streams=True,
+        idempotent=True,
+        reads=("multipart/form-data", "text/csv"),
     ),
 ]

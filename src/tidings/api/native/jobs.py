@@ -26,7 +26,8 @@ class ImportedAnswer(msgspec.Struct):
 class JobAnswer(msgspec.Struct):
     """Long work. `state` is waiting, running, done or failed (`error` says why); `total` is 0 while it is not known.
 
-    `done` and `rejected` count up to `total`: rows of an import stored and refused, contacts enrolled and passed over.
+    `done` and `rejected` count up to `total`: rows of an import stored and refused, contacts enrolled and passed over, members of a
+    list written to and passed over.
     """
 
     id: str
@@ -115,8 +116,8 @@ ROUTES: list[Route] = [
         "List jobs",
         gives=JobAnswer,
         lists="jobs",
-        query=(Parameter("kind", "string", "import or enroll"), *PAGED),
+        query=(Parameter("kind", words=("import", "enroll", "mailing")), *PAGED),
     ),
     Route("GET", "/api/v1/jobs/{id}", show, "", "One job", gives=JobAnswer),
-    Route("GET", "/api/v1/jobs/{id}/rejects", rejects, "contacts:read", "What an import refused, as CSV"),
+    Route("GET", "/api/v1/jobs/{id}/rejects", rejects, "contacts:read", "What an import refused, as CSV", media=("text/csv",)),
 ]

@@ -3,7 +3,9 @@
 import msgspec
 
 from tidings import ids
+from tidings.api.idempotency import once_said
 from tidings.api.wire import PAGED, Call, Reply, Route, created, instant, instant_or_none, listing, no_content, ok
+from tidings.database import Tx
 from tidings.domain import keys
 from tidings.domain.keys import Key
 from tidings.errors import Forbidden, NotFound
@@ -41,9 +43,10 @@ async def create(call: Call) -> Reply:
     beyond = [scope for scope in scopes if scope not in call.scopes and "*" not in call.scopes]
     if beyond:
         raise Forbidden(f"This key lacks {', '.join(beyond)} and cannot give it")
-    made = await call.db.write(keys.create, call.tenant_id, name=wanted.name, scopes=scopes, now=call.now)
-    return created(
-        NewKeyBody(
+
+    def work(tx: Tx) -> Reply:
+        made = keys.create(tx, call.tenant_id, name=wanted.name, scopes=scopes, now=call.now)
+        shown = NewKeyBody(
             id=ids.spell("key", made.id),
             key=made.key,
             name=wanted.name,
@@ -53,7 +56,9 @@ async def create(call: Call) -> Reply:
             secret=made.secret,
             token=made.token,
         )
-    )
+        return created(shown)
+
+    return await once_said(call, work)
 
 
 async def list_keys(call: Call) -> Reply:
@@ -89,7 +94,9 @@ def _shown(key: Key) -> KeyBody:
 
 ROUTES: list[Route] = [
     Route("GET", "/api/v1/keys", list_keys, "admin:read", "List API keys", gives=KeyBody, query=PAGED, lists="keys"),
-    Route("POST", "/api/v1/keys", create, "admin:write", "Make an API key", takes=NewKeyFields, gives=NewKeyBody, status=201),
+    Route(
+        "POST", "/api/v1/keys", create, "admin:write", "Make an API key", takes=NewKeyFields, gives=NewKeyBody, status=201, idempotent=True
+    ),
     Route("GET", "/api/v1/keys/{id}", retrieve, "admin:read", "Retrieve an API key", gives=KeyBody),
     Route("DELETE", "/api/v1/keys/{id}", revoke, "admin:write", "Revoke an API key", status=204),
 ]

@@ -3,9 +3,11 @@
 import msgspec
 
 from tidings import ids
+from tidings.api.idempotency import once_said
 from tidings.api.native.contacts import ContactAnswer
 from tidings.api.native.contacts import shown as contact_shown
 from tidings.api.wire import PAGED, Call, Reply, Route, created, instant, listing, no_content, ok
+from tidings.database import Tx
 from tidings.domain import lists
 from tidings.domain.lists import RecipientList
 from tidings.errors import Invalid, NotFound
@@ -55,7 +57,7 @@ class RemovedAnswer(msgspec.Struct):
 async def create(call: Call) -> Reply:
     """201; 409 when there is a list of this name."""
     name = lists.name_of(call.json(Named).name)
-    return created(_shown(await call.db.write(lists.create, call.tenant_id, name, now=call.now)))
+    return await once_said(call, lambda tx: created(_shown(lists.create(tx, call.tenant_id, name, now=call.now))))
 
 
 async def index(call: Call) -> Reply:
@@ -93,8 +95,12 @@ async def members(call: Call) -> Reply:
 async def add(call: Call) -> Reply:
     """All of them or, when one is unknown, none."""
     list_id, contact_ids = _id(call), _contact_ids(call)
-    added = await call.db.write(lists.add, call.tenant_id, list_id, contact_ids, now=call.now)
-    return ok(AddedAnswer(added, (await _found(call)).members))
+
+    def work(tx: Tx) -> Reply:
+        added = lists.add(tx, call.tenant_id, list_id, contact_ids, now=call.now)
+        return ok(AddedAnswer(added, _get(tx, call.tenant_id, list_id).members))
+
+    return await once_said(call, work)
 
 
 async def remove(call: Call) -> Reply:
@@ -113,7 +119,11 @@ async def remove_one(call: Call) -> Reply:
 
 
 async def _found(call: Call) -> RecipientList:
-    found = await call.db.read(lists.get, call.tenant_id, _id(call))
+    return await call.db.read(_get, call.tenant_id, _id(call))
+
+
+def _get(tx: Tx, tenant_id: int, list_id: int) -> RecipientList:
+    found = lists.get(tx, tenant_id, list_id)
     if found is None:
         raise NotFound("List not found")
     return found
@@ -151,9 +161,9 @@ def _shown(row: RecipientList) -> ListAnswer:
 
 ROUTES: list[Route] = [
     Route("GET", "/api/v1/lists", index, "contacts:read", "List recipient lists", gives=ListAnswer, lists="lists", query=PAGED),
-    Route("POST", "/api/v1/lists", create, "contacts:write", "Make a list", Named, ListAnswer, status=201),
+    Route("POST", "/api/v1/lists", create, "contacts:write", "Make a list", Named, ListAnswer, status=201, idempotent=True),
     Route("GET", "/api/v1/lists/{id}", show, "contacts:read", "One list", gives=ListAnswer),
-    Route("PATCH", "/api/v1/lists/{id}", rename, "contacts:write", "Rename a list", Named, ListAnswer),
+    Route("PATCH", "/api/v1/lists/{id}", rename, "contacts:write", "Rename a list", Named, ListAnswer, refuses=(409,)),
     Route("DELETE", "/api/v1/lists/{id}", delete, "contacts:write", "Remove a list, not its contacts", status=204),
     Route(
         "GET",
@@ -165,7 +175,7 @@ ROUTES: list[Route] = [
         lists="contacts",
         query=PAGED,
     ),
-    Route("POST", "/api/v1/lists/{id}/contacts", add, "contacts:write", "Add contacts to a list", Chosen, AddedAnswer),
+    Route("POST", "/api/v1/lists/{id}/contacts", add, "contacts:write", "Add contacts to a list", Chosen, AddedAnswer, idempotent=True),
     Route("DELETE", "/api/v1/lists/{id}/contacts", remove, "contacts:write", "Take contacts out of a list", Chosen, RemovedAnswer),
     Route("DELETE", "/api/v1/lists/{id}/contacts/{contact_id}", remove_one, "contacts:write", "Take one contact out of a list", status=204),
 ]

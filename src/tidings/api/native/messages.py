@@ -4,9 +4,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tidings import ids
+from tidings.api.idempotency import once_said
 from tidings.api.native.campaigns import campaign_id_of
 from tidings.api.native.contents import Channel, Format, Said, Variable, default_format, plain, prepared, revised, text_of
-from tidings.api.wire import Call, Reply, Route, created, instant, no_content, ok
+from tidings.api.wire import Call, Parameter, Reply, Route, created, instant, no_content, ok
 from tidings.database import Tx
 from tidings.domain import campaigns, durations
 from tidings.domain.campaigns import Message, Words
@@ -72,17 +73,13 @@ async def add_message(call: Call) -> Reply:
     new = call.json(NewMessage)
     campaign_id = campaign_id_of(call)
     words = await _words(call.tenant_id, new)
-    message = await call.db.write(
-        campaigns.add_message,
-        call.tenant_id,
-        campaign_id,
-        words,
-        channel=new.channel,
-        name=new.name,
-        delay=durations.parse(new.delay, "delay"),
-        now=call.now,
-    )
-    return created(_shown_message(message))
+    delay = durations.parse(new.delay, "delay")
+
+    def work(tx: Tx) -> Reply:
+        added = campaigns.add_message(tx, call.tenant_id, campaign_id, words, channel=new.channel, name=new.name, delay=delay, now=call.now)
+        return created(_shown_message(added))
+
+    return await once_said(call, work)
 
 
 async def list_messages(call: Call) -> Reply:
@@ -186,11 +183,21 @@ def _number(call: Call) -> int:
 
 
 _PATH = "/api/v1/campaigns/{id}/messages"
+_NUMBER = (Parameter("message_id", "integer", least=1),)
 
 ROUTES: list[Route] = [
     Route("GET", _PATH, list_messages, "campaigns:read", "Its messages in order", gives=MessagesAnswer),
-    Route("POST", _PATH, add_message, "campaigns:write", "Add a message", NewMessage, MessageAnswer, status=201),
-    Route("GET", _PATH + "/{message_id}", show_message, "campaigns:read", "One message", gives=MessageAnswer),
-    Route("PATCH", _PATH + "/{message_id}", change_message, "campaigns:write", "Change it", ChangedMessage, MessageAnswer),
-    Route("DELETE", _PATH + "/{message_id}", delete_message, "campaigns:write", "Take it out", status=204),
+    Route("POST", _PATH, add_message, "campaigns:write", "Add a message", NewMessage, MessageAnswer, status=201, idempotent=True),
+    Route("GET", _PATH + "/{message_id}", show_message, "campaigns:read", "One message", gives=MessageAnswer, variables=_NUMBER),
+    Route(
+        *("PATCH", _PATH + "/{message_id}", change_message, "campaigns:write", "Change it", ChangedMessage, MessageAnswer),
+        variables=_NUMBER,
+        refuses=(409,),
+    ),
+    Route(
+        *("DELETE", _PATH + "/{message_id}", delete_message, "campaigns:write", "Take it out"),
+        status=204,
+        variables=_NUMBER,
+        refuses=(409,),
+    ),
 ]

@@ -6,14 +6,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tidings import ids
-from tidings.api import bodies
+from tidings.api import bodies, callbacks
+from tidings.api.idempotency import once_said
 from tidings.api.native.contents import Channel, channel_of
-from tidings.api.wire import Call, Parameter, Reply, Route, created, instant, instant_or_none, listing, no_content, ok
+from tidings.api.wire import Call, House, Parameter, Reply, Route, created, instant, instant_or_none, listing, no_content, ok
 from tidings.database import Tx
 from tidings.domain import carriers, communications
 from tidings.domain.carriers import Carrier
 from tidings.errors import Invalid, NotFound
-from tidings.providers.registry import KINDS, Kind
+from tidings.providers.registry import KINDS, Kind, Listening
 from tidings.signing import Vault
 
 NAME_LIMIT = 100
@@ -45,13 +46,14 @@ class Pause(msgspec.Struct):
 
 
 class ProviderAnswer(msgspec.Struct):
-    """A configured provider, without its secrets."""
+    """A configured provider, without its secrets. `callback_url` is where its carrier is to tell of texts that come in, null where none calls."""
 
     id: str
     name: str
     channel: str
     kind: str
     settings: dict[str, Any]
+    callback_url: str | None
     chosen: bool
     chosen_at: str | None
     paused: Pause | None
@@ -66,22 +68,23 @@ async def create(call: Call) -> Reply:
     kind = _kind(new.kind, new.channel)
     sealed = _sealed(call.house.vault, kind, new.settings)
 
-    def write(tx: Tx) -> Carrier:
+    def write(tx: Tx) -> Reply:
         made = carriers.create(tx, call.tenant_id, channel=new.channel, kind=new.kind, name=name, settings=sealed, now=call.now)
-        return carriers.choose(tx, call.tenant_id, made.id, now=call.now) if new.chosen else made
+        chosen = carriers.choose(tx, call.tenant_id, made.id, now=call.now) if new.chosen else made
+        return created(_shown(chosen, call.house))
 
-    return created(_shown(await call.db.write(write), call.house.vault))
+    return await once_said(call, write)
 
 
 async def index(call: Call) -> Reply:
     """All of them, oldest first, in one page."""
     found = await call.db.read(carriers.all, call.tenant_id, channel=channel_of(call))
-    return listing("providers", [_shown(row, call.house.vault) for row in found], 1, max(len(found), 1), len(found))
+    return listing("providers", [_shown(row, call.house) for row in found], 1, max(len(found), 1), len(found))
 
 
 async def show(call: Call) -> Reply:
     """One provider."""
-    return ok(_shown(await call.db.read(carriers.get, call.tenant_id, _id(call)), call.house.vault))
+    return ok(_shown(await call.db.read(carriers.get, call.tenant_id, _id(call)), call.house))
 
 
 async def change(call: Call) -> Reply:
@@ -102,7 +105,7 @@ async def change(call: Call) -> Reply:
             communications.hasten(tx, call.tenant_id, after.channel, now=call.now)
         return after
 
-    return ok(_shown(await call.db.write(write), vault))
+    return ok(_shown(await call.db.write(write), call.house))
 
 
 async def remove(call: Call) -> Reply:
@@ -113,20 +116,21 @@ async def remove(call: Call) -> Reply:
 
 async def choose(call: Call) -> Reply:
     """From now on it carries its channel."""
-    return ok(_shown(await call.db.write(carriers.choose, call.tenant_id, _id(call), now=call.now), call.house.vault))
+    carrier_id = _id(call)
+    return await once_said(call, lambda tx: ok(_shown(carriers.choose(tx, call.tenant_id, carrier_id, now=call.now), call.house)))
 
 
 async def resume(call: Call) -> Reply:
     """Ends a pause at once; without one nothing changes."""
     carrier_id = _id(call)
 
-    def write(tx: Tx) -> Carrier:
+    def write(tx: Tx) -> Reply:
         carrier = carriers.get(tx, call.tenant_id, carrier_id)
         if carriers.resume(tx, call.tenant_id, carrier_id):
             communications.hasten(tx, call.tenant_id, carrier.channel, now=call.now)
-        return carriers.get(tx, call.tenant_id, carrier_id)
+        return ok(_shown(carriers.get(tx, call.tenant_id, carrier_id), call.house))
 
-    return ok(_shown(await call.db.write(write), call.house.vault))
+    return await once_said(call, write)
 
 
 def _kind(name: str, channel: str) -> Kind | None:
@@ -169,8 +173,10 @@ def _opened(row: Carrier, vault: Vault) -> dict[str, Any]:
         return {}
 
 
-def _shown(row: Carrier, vault: Vault) -> ProviderAnswer:
-    secrets = KINDS[row.kind].secrets if row.kind in KINDS else ()
+def _shown(row: Carrier, house: House) -> ProviderAnswer:
+    kind = KINDS.get(row.kind)
+    secrets = kind.secrets if kind is not None else ()
+    calls = kind is not None and issubclass(kind.form, Listening)
     paused = None
     if row.paused_at is not None and row.paused_until is not None:
         paused = Pause(instant(row.paused_at), instant(row.paused_until), row.paused_reason or "")
@@ -179,7 +185,8 @@ def _shown(row: Carrier, vault: Vault) -> ProviderAnswer:
         name=row.name,
         channel=row.channel,
         kind=row.kind,
-        settings={name: value for name, value in _opened(row, vault).items() if name not in secrets},
+        settings={name: value for name, value in _opened(row, house.vault).items() if name not in secrets},
+        callback_url=house.public_url + callbacks.path(house.signer, row.tenant_id, row.id) if calls else None,
         chosen=row.chosen_at is not None,
         chosen_at=instant_or_none(row.chosen_at),
         paused=paused,
@@ -203,14 +210,14 @@ def _id(call: Call) -> int:
 
 
 _PATH = "/api/v1/providers"
-_CHANNEL = Parameter("channel", "string", "email or sms")
+_CHANNEL = Parameter("channel", words=("email", "sms"))
 
 ROUTES: list[Route] = [
     Route("GET", _PATH, index, "admin:read", "List providers", gives=ProviderAnswer, lists="providers", query=(_CHANNEL,)),
-    Route("POST", _PATH, create, "admin:write", "Set up a provider", NewProvider, ProviderAnswer, status=201),
+    Route("POST", _PATH, create, "admin:write", "Set up a provider", NewProvider, ProviderAnswer, status=201, idempotent=True),
     Route("GET", _PATH + "/{id}", show, "admin:read", "One provider", gives=ProviderAnswer),
-    Route("PATCH", _PATH + "/{id}", change, "admin:write", "Change it", ChangedProvider, ProviderAnswer),
-    Route("DELETE", _PATH + "/{id}", remove, "admin:write", "Forget it and its secrets", status=204),
-    Route("POST", _PATH + "/{id}/choose", choose, "admin:write", "Let it carry its channel", gives=ProviderAnswer),
-    Route("POST", _PATH + "/{id}/resume", resume, "admin:write", "End its pause", gives=ProviderAnswer),
+    Route("PATCH", _PATH + "/{id}", change, "admin:write", "Change it", ChangedProvider, ProviderAnswer, refuses=(409,)),
+    Route("DELETE", _PATH + "/{id}", remove, "admin:write", "Forget it and its secrets", status=204, refuses=(409,)),
+    Route("POST", _PATH + "/{id}/choose", choose, "admin:write", "Let it carry its channel", gives=ProviderAnswer, idempotent=True),
+    Route("POST", _PATH + "/{id}/resume", resume, "admin:write", "End its pause", gives=ProviderAnswer, idempotent=True),
 ]

@@ -82,8 +82,9 @@ _PATH = "/api/v1/sandbox/messages"
 _FILTERS = (
     Parameter("to", "string", "a whole address or number"),
     Parameter("channel", "string", "email or sms"),
-    Parameter("communication_id", "integer", "the message's communication"),
+    Parameter("communication_id", "integer", "the message's communication", least=1),
 )
+_NUMBER = (Parameter("id", "integer", least=1),)
 
 ROUTES: list[Route] = [
     Route(
@@ -97,5 +98,5 @@ ROUTES: list[Route] = [
         query=(*_FILTERS, *PAGED),
     ),
     Route("DELETE", _PATH, clear, "communications:write", "Empty the sandbox", status=204),
-    Route("GET", _PATH + "/{id}", show, "communications:read", "One kept message", gives=SandboxMessage),
+    Route("GET", _PATH + "/{id}", show, "communications:read", "One kept message", gives=SandboxMessage, variables=_NUMBER),
 ]

@@ -5,6 +5,7 @@ from typing import get_args
 import msgspec
 
 from tidings import ids
+from tidings.api.idempotency import once_said
 from tidings.api.native.contents import Channel, channel_of
 from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, created, instant, listing, no_content, ok
 from tidings.database import Tx
@@ -44,15 +45,15 @@ async def create(call: Call) -> Reply:
     if len(new.detail) > DETAIL_LIMIT:
         raise Invalid.field("detail", f"must be at most {DETAIL_LIMIT} characters long")
 
-    def write(tx: Tx) -> Suppression:
+    def write(tx: Tx) -> Reply:
         fresh = suppressions.add(tx, call.tenant_id, new.channel, wanted, new.reason, detail=new.detail, now=call.now)
         found = suppressions.find(tx, call.tenant_id, new.channel, wanted)
         assert found is not None
         if not fresh:
             raise Conflict(f"{found.address} is suppressed already: {found.reason}")
-        return found
+        return created(_shown(found))
 
-    return created(_shown(await call.db.write(write)))
+    return await once_said(call, write)
 
 
 async def index(call: Call) -> Reply:
@@ -105,8 +106,8 @@ def _id(call: Call) -> int:
 
 _PATH = "/api/v1/suppressions"
 _FILTERS = (
-    Parameter("channel", "string", "email or sms"),
-    Parameter("reason", "string", ", ".join(get_args(Reason))),
+    Parameter("channel", words=("email", "sms")),
+    Parameter("reason", words=get_args(Reason)),
     Parameter("address", "string", "a whole address, in any case"),
 )
 
@@ -114,7 +115,7 @@ ROUTES: list[Route] = [
     Route(
         "GET", _PATH, index, "contacts:read", "List suppressions", gives=SuppressionAnswer, lists="suppressions", query=(*_FILTERS, *PAGED)
     ),
-    Route("POST", _PATH, create, "contacts:write", "Suppress an address", NewSuppression, SuppressionAnswer, status=201),
+    Route("POST", _PATH, create, "contacts:write", "Suppress an address", NewSuppression, SuppressionAnswer, status=201, idempotent=True),
     Route("GET", _PATH + "/{id}", show, "contacts:read", "One suppression", gives=SuppressionAnswer),
     Route("DELETE", _PATH + "/{id}", remove, "contacts:write", "Let an address be written to again", status=204),
 ]

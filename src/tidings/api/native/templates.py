@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from tidings import ids
+from tidings.api.idempotency import once_said
 from tidings.api.native.contents import Channel, Format, Said, Variable, channel_of, default_format, plain, prepared, revised, text_of
 from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, created, instant, listing, no_content, ok
 from tidings.database import Tx
@@ -14,6 +15,8 @@ from tidings.domain import contacts, templates
 from tidings.domain.contacts import Contact
 from tidings.domain.templates import Content, Revision, Template, Version
 from tidings.errors import Invalid, NotFound
+from tidings.message import phone
+from tidings.message.phone import Segments
 from tidings.rendering import template
 from tidings.rendering.compose import ComposeError, Composer
 from tidings.rendering.context import FIELDS
@@ -55,20 +58,22 @@ class Asked(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class SegmentsAnswer(msgspec.Struct):
-    """What a text message costs: `units` are septets (GSM-7) or 16-bit units (UCS-2)."""
+    """What a text message costs: `units` are septets (GSM-7) or 16-bit units (UCS-2), `remaining` those still free in the last segment."""
 
     encoding: str
     units: int
     count: int
+    remaining: int
 
 
 class PreviewAnswer(msgspec.Struct):
-    """A rendered template, without tracking. `segments` for SMS alone."""
+    """A rendered template, without tracking. `segments` for SMS alone, `smart_segments` what it takes where the provider's `smart_encoding` is on."""
 
     subject: str
     html: str
     text: str
     segments: SegmentsAnswer | None
+    smart_segments: SegmentsAnswer | None
 
 
 class TemplateAnswer(msgspec.Struct):
@@ -107,7 +112,7 @@ async def create(call: Call) -> Reply:
     said = Said(new.subject, new.body, new.format or default_format(new.channel), new.text, plain(new.variables))
     content = await prepared(call.tenant_id, new.channel, said, strict=new.strict)
     revision = Revision(content, template.content_hash(content), call.key_name)
-    return created(shown(await call.db.write(templates.create, call.tenant_id, name, revision, now=call.now)))
+    return await once_said(call, lambda tx: created(shown(templates.create(tx, call.tenant_id, name, revision, now=call.now))))
 
 
 async def index(call: Call) -> Reply:
@@ -189,8 +194,12 @@ def _rendered(composer: Composer, content: Content, person: dict[str, Any], aske
         made = composer.preview(content, person, asked.variables)
     except ComposeError as error:
         raise Invalid(error.message, {"body": [error.message]}) from error
-    segments = None if made.segments is None else SegmentsAnswer(made.segments.encoding, made.segments.units, made.segments.count)
-    return PreviewAnswer(made.subject, made.html, made.text, segments)
+    smart = None if made.segments is None else phone.segments(phone.smart(made.text))
+    return PreviewAnswer(made.subject, made.html, made.text, _counted(made.segments), _counted(smart))
+
+
+def _counted(segments: Segments | None) -> SegmentsAnswer | None:
+    return None if segments is None else SegmentsAnswer(**msgspec.structs.asdict(segments))
 
 
 def shown(row: Template) -> TemplateAnswer:
@@ -237,7 +246,7 @@ def _checked_name(name: str) -> str:
     return name
 
 
-_CHANNEL = Parameter("channel", "string", "email or sms")
+_CHANNEL = Parameter("channel", words=("email", "sms"))
 
 ROUTES: list[Route] = [
     Route(
@@ -250,9 +259,11 @@ ROUTES: list[Route] = [
         lists="templates",
         query=(_CHANNEL, *PAGED),
     ),
-    Route("POST", "/api/v1/templates", create, "templates:write", "Make a template", NewTemplate, TemplateAnswer, status=201),
+    Route(
+        "POST", "/api/v1/templates", create, "templates:write", "Make a template", NewTemplate, TemplateAnswer, status=201, idempotent=True
+    ),
     Route("GET", "/api/v1/templates/{id}", show, "templates:read", "One template", gives=TemplateAnswer),
-    Route("PATCH", "/api/v1/templates/{id}", revise, "templates:write", "Make a new version", Revised, TemplateAnswer),
+    Route("PATCH", "/api/v1/templates/{id}", revise, "templates:write", "Make a new version", Revised, TemplateAnswer, refuses=(409,)),
     Route("DELETE", "/api/v1/templates/{id}", archive, "templates:write", "Archive a template", status=204),
     Route(
         "GET",

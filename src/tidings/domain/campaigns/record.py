@@ -7,6 +7,7 @@ import msgspec
 
 from tidings.clock import DAY
 from tidings.database import Tx
+from tidings.domain import senders
 from tidings.domain.page import Page
 from tidings.errors import Conflict, Invalid, NotFound
 from tidings.message import address
@@ -78,6 +79,7 @@ _CAMPAIGN: Final = (
 def create(tx: Tx, tenant_id: int, settings: Settings, *, now: int) -> Campaign:
     """A new draft. Raises Invalid."""
     settings = _checked(settings)
+    _check_sender(tx, tenant_id, settings, None)
     campaign_id = tx.value(
         "INSERT INTO campaigns (tenant_id, name, state, reenroll_after, sender_email, sender_name, reply_to, stop_on_reply, track_opens,"
         " track_links, created_at, updated_at) VALUES (:tenant_id, :name, 'draft', :reenroll_after, :sender_email, :sender_name, :reply_to,"
@@ -142,6 +144,8 @@ def figures(tx: Tx, tenant_id: int, campaign_ids: Iterable[int]) -> dict[int, Fi
 def update(tx: Tx, tenant_id: int, campaign_id: int, alter: Callable[[Settings], Settings], *, now: int) -> Campaign:
     """Changes settings; they hold for what is made and sent from now on. Raises Conflict when archived, Invalid, NotFound."""
     campaign = lock(tx, tenant_id, campaign_id, "draft", "active", "paused", verb="changed")
+    settings = _checked(alter(campaign.settings()))
+    _check_sender(tx, tenant_id, settings, campaign.sender_email)
     tx.run(
         "UPDATE campaigns SET name = :name, reenroll_after = :reenroll_after, sender_email = :sender_email, sender_name = :sender_name,"
         " reply_to = :reply_to, stop_on_reply = :stop_on_reply, track_opens = :track_opens, track_links = :track_links, updated_at = :now"
@@ -149,7 +153,7 @@ def update(tx: Tx, tenant_id: int, campaign_id: int, alter: Callable[[Settings],
         tenant_id=tenant_id,
         campaign_id=campaign_id,
         now=now,
-        **_columns(_checked(alter(campaign.settings()))),
+        **_columns(settings),
     )
     return get(tx, tenant_id, campaign_id)
 
@@ -179,6 +183,12 @@ def _checked(settings: Settings) -> Settings:
         sender_name=address.refuse_control(settings.sender_name, "sender").strip() or None if settings.sender_name else None,
         reply_to=address.normalise(settings.reply_to, "reply_to") if settings.reply_to else None,
     )
+
+
+def _check_sender(tx: Tx, tenant_id: int, settings: Settings, before: str | None) -> None:
+    """A sender that a campaign has already may stay, whatever was allowed or forbidden since."""
+    if settings.sender_email is not None and settings.sender_email != before:
+        senders.check(tx, tenant_id, settings.sender_email, "sender")
 
 
 def checked_name(name: str) -> str:

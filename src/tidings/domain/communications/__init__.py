@@ -1,6 +1,6 @@
 """One email or SMS going out once: a folder split by verb. Nothing here sends or renders."""
 
-from tidings.domain.communications.accept import Draft, accept
+from tidings.domain.communications.accept import Draft, accept, entity, plain
 from tidings.domain.communications.cancel import (
     HELD,
     cancel_of_campaign,
@@ -13,9 +13,12 @@ from tidings.domain.communications.cancel import (
 )
 from tidings.domain.communications.change import Deleted, cancel, comment, delete, resend
 from tidings.domain.communications.claim import Queue, claim, hasten, queues, release, renew, sweep, waiting
-from tidings.domain.communications.record import Communication, Due, Noted, due, dues, get, history, page, scheduled, several
+from tidings.domain.communications.mailing import begin_mailing, continue_mailing
+from tidings.domain.communications.receipt import Receipt, by_provider_message, heed, receive
+from tidings.domain.communications.record import Communication, Due, Noted, due, dues, get, history, page, scheduled, several, subject
 from tidings.domain.communications.report import Hit, followed, link_target, track
 from tidings.domain.communications.settle import Settled, Settlement, settle
+from tidings.domain.communications.wording import forget_wording, keep_wording
 
 __all__ = [
     "HELD",
@@ -26,34 +29,45 @@ __all__ = [
     "Hit",
     "Noted",
     "Queue",
+    "Receipt",
     "Settled",
     "Settlement",
     "accept",
+    "begin_mailing",
+    "by_provider_message",
     "cancel",
     "cancel_of_campaign",
     "cancel_of_contact",
     "cancel_of_enrollments",
     "claim",
     "comment",
+    "continue_mailing",
     "delete",
     "due",
     "dues",
+    "entity",
     "followed",
+    "forget_wording",
     "get",
     "hasten",
+    "heed",
     "history",
     "in_process",
+    "keep_wording",
     "link_target",
     "lock",
     "page",
     "park",
+    "plain",
     "queues",
+    "receive",
     "release",
     "renew",
     "resend",
     "scheduled",
     "settle",
     "several",
+    "subject",
     "sweep",
     "track",
     "unpark",

@@ -1,14 +1,19 @@
 """Accepting a message: from here on it is ours. One transaction makes contact, content, communication and count."""
 
+import re
+
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import contacts, counters, events, suppressions, templates
+from tidings.domain import attachments, contacts, counters, events, suppressions, templates
+from tidings.domain.attachments import File
 from tidings.domain.communications.record import Communication, get
 from tidings.domain.counters import Bucket, Tally
 from tidings.domain.templates import Content
 from tidings.errors import NotFound
 from tidings.message.outgoing import Address
+
+_TEMPLATED = re.compile(r"\{[{%#]")
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,6 +21,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     `content` is stored by `content_hash` unless it has an id. For mail `to` has at least one address; for SMS `phone` is E.164.
     `contact_id` names the contact; without one it is found by address, or made. `scheduled_at` in the future makes it wait.
+    `exempt` sends it although its address is suppressed: the confirmation of a STOP.
+    `conversation_id` is one of the tenant's (see `threads.join`), `attachments` have been kept (see `attachments.keep`).
     """
 
     tenant_id: int
@@ -37,11 +44,13 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     list_id: int | None = None
     related_entity_type: str | None = None
     related_entity_id: str | None = None
-    conversation_id: str | None = None
+    conversation_id: int | None = None
     scheduled_at: int | None = None
     track_opens: bool = True
     track_links: bool = True
+    attachments: tuple[File, ...] = ()
     created_by: str = ""
+    exempt: bool = False
 
 
 def accept(tx: Tx, draft: Draft, *, now: int) -> Communication:
@@ -56,11 +65,11 @@ def accept(tx: Tx, draft: Draft, *, now: int) -> Communication:
     state = "suppressed" if suppressed else "scheduled" if due_at > now else "pending"
     row = tx.row(
         "INSERT INTO communications (tenant_id, channel, state, lane, due_at, contact_id, content_id, template_id, list_id, type, address, recipients,"
-        " sender_email, sender_name, reply_to, subject, variables, related_entity_type, related_entity_id, conversation_id, track_opens, track_links,"
-        " scheduled_at, error, created_by, updated_by, created_at, updated_at)"
+        " sender_email, sender_name, reply_to, subject, variables, related_entity_type, related_entity_id, conversation_id, attached,"
+        " exempt, track_opens, track_links, scheduled_at, error, created_by, updated_by, created_at, updated_at)"
         " VALUES (:tenant_id, :channel, :state, 0, :due_at, :contact_id, :content_id, :template_id, :list_id, :type, :address, :recipients,"
-        " :sender_email, :sender_name, :reply_to, :subject, :variables, :related_entity_type, :related_entity_id, :conversation_id, :track_opens, :track_links,"
-        " :scheduled_at, :error, :created_by, :created_by, :now, :now) RETURNING id",
+        " :sender_email, :sender_name, :reply_to, :subject, :variables, :related_entity_type, :related_entity_id, :conversation_id, :attached,"
+        " :exempt, :track_opens, :track_links, :scheduled_at, :error, :created_by, :created_by, :now, :now) RETURNING id",
         tenant_id=draft.tenant_id,
         channel=draft.channel,
         state=state,
@@ -80,6 +89,8 @@ def accept(tx: Tx, draft: Draft, *, now: int) -> Communication:
         related_entity_type=draft.related_entity_type,
         related_entity_id=draft.related_entity_id,
         conversation_id=draft.conversation_id,
+        attached=int(bool(draft.attachments)),
+        exempt=int(draft.exempt),
         track_opens=int(draft.track_opens),
         track_links=int(draft.track_links),
         scheduled_at=draft.scheduled_at,
@@ -88,12 +99,46 @@ def accept(tx: Tx, draft: Draft, *, now: int) -> Communication:
         now=now,
     )
     assert row is not None
+    if draft.attachments:
+        attachments.store(tx, draft.tenant_id, draft.attachments, communication_id=row[0], now=now)
     communication = get(tx, draft.tenant_id, row[0])
     assert communication is not None
+    if draft.conversation_id is not None:
+        _continue(tx, draft, draft.conversation_id, contact_id, now)
     _count(tx, communication, suppressed=suppressed, now=now)
     if not suppressed:
         tx.notify("due")
     return communication
+
+
+def entity(kind: str | None, identity: str | None) -> tuple[str | None, str | None]:
+    """What a conversation is linked to by one of its messages: a type and an id, or neither where one of them is missing."""
+    return (kind, identity) if kind is not None and identity is not None else (None, None)
+
+
+def plain(subject: str) -> str:
+    """The subject as far as it reads the same for everybody; "" when it is a template."""
+    return "" if _TEMPLATED.search(subject) else subject
+
+
+def _continue(tx: Tx, draft: Draft, conversation_id: int, contact_id: int, now: int) -> None:
+    """Brings the conversation up to this message. Who it is with, and what about, is told by the first message that knows it."""
+    entity_type, entity_id = entity(draft.related_entity_type, draft.related_entity_id)
+    tx.run(
+        "UPDATE conversations SET last_at = CASE WHEN last_at < :now THEN :now ELSE last_at END, updated_at = :now,"
+        " contact_id = COALESCE(contact_id, :contact_id), subject = CASE WHEN subject = '' THEN :subject ELSE subject END,"
+        " related_entity_type = COALESCE(related_entity_type, :entity_type), related_entity_id = COALESCE(related_entity_id, :entity_id)"
+        # a list's thousand copies change it once
+        " WHERE tenant_id = :tenant_id AND id = :id AND (last_at < :now OR contact_id IS NULL OR subject = '' AND :subject <> ''"
+        " OR related_entity_id IS NULL AND CAST(:entity_id AS text) IS NOT NULL)",
+        tenant_id=draft.tenant_id,
+        id=conversation_id,
+        contact_id=contact_id,
+        subject=plain(draft.subject or draft.content.subject),
+        entity_type=entity_type,
+        entity_id=entity_id,
+        now=now,
+    )
 
 
 def _contact(tx: Tx, draft: Draft, now: int) -> int:
@@ -113,6 +158,8 @@ def _contact(tx: Tx, draft: Draft, now: int) -> int:
 
 def _blocked(tx: Tx, draft: Draft) -> dict[str, str]:
     """Which of the addresses must not be written to, and why."""
+    if draft.exempt:
+        return {}
     if draft.channel == "sms":
         return suppressions.matching(tx, draft.tenant_id, "sms", [draft.phone])
     addresses = [entry.email.lower() for entry in (*draft.to, *draft.cc, *draft.bcc)]

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import events
+from tidings.domain import attachments, audit, events
 from tidings.domain.communications import counted
 from tidings.domain.communications.counted import Counted
+from tidings.domain.communications.wording import forget_wording
 from tidings.domain.counters import Tally
 from tidings.errors import Conflict, NotFound, TidingsError
 
@@ -100,8 +101,10 @@ def comment(tx: Tx, tenant_id: int, communication_id: int, text: str, *, author:
     events.append(tx, [events.Event(events.Subject(*row), "commented", now, detail=text, author=author)])
 
 
-def delete(tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally) -> Deleted:
+def delete(tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally, *, author: str, now: int) -> Deleted:
     """Removes communications with all that happened to them, and takes back what they counted; ids that are not there are passed over.
+
+    The audit keeps who did it, when, and what an unsubscribe link in the mail still needs.
 
     What is being sent cannot be removed yet, but is not tried a second time: call again with what is `left` until nothing is.
     """
@@ -119,11 +122,14 @@ def delete(tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally) -> Deleted:
         ids=list(ids),
     )
     counted.take_back(tx, tenant_id, rows, tally)
+    audit.record(tx, tenant_id, "delete", "communication", [_tombstone(row) for row in rows], author=author, now=now)
     tx.run(
         "DELETE FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :gone[bigint]",
         tenant_id=tenant_id,
         gone=[row.id for row in rows],
     )
+    attachments.remove(tx, tenant_id, [row.id for row in rows])
+    forget_wording(tx, tenant_id, [row.id for row in rows])
     left = tx.rows(
         "UPDATE communications SET due_at = 0 WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND state = 'in_process' RETURNING id",
         tenant_id=tenant_id,
@@ -131,6 +137,11 @@ def delete(tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally) -> Deleted:
     )
     ending = [row.enrollment_id for row in rows if row.enrollment_id is not None and row.state in _WAITING]
     return Deleted(len(rows), [row[0] for row in left], ending)
+
+
+def _tombstone(row: Counted) -> audit.Gone:
+    detail = audit.Detail(channel=row.channel, campaign_id=row.campaign_id, enrollment_id=row.enrollment_id)
+    return audit.Gone(row.id, row.contact_id, detail)
 
 
 def _again(before: Counted, error: str | None) -> str:

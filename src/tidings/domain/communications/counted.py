@@ -62,19 +62,20 @@ def add(counts: Counts, more: Counts, times: int = 1) -> None:
 
 def responses(tx: Tx, tenant_id: int, ids: Sequence[int]) -> dict[int, Counts]:
     """What recipients did with each of the communications, as it was counted; those with nothing are left out."""
-    rows: list[tuple[int, str, int]] = tx.rows(
-        "SELECT communication_id, kind, COUNT(*) FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
+    rows: list[tuple[int, str, int, int]] = tx.rows(
+        "SELECT communication_id, kind, COUNT(*), CAST(SUM(1 - bot) AS bigint)"
+        " FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
         " AND kind IN ('opened', 'clicked', 'complained', 'unsubscribed', 'replied') GROUP BY communication_id, kind",
         tenant_id=tenant_id,
         ids=list(ids),
     )
     found: dict[int, Counts] = {}
-    for communication_id, kind, count in rows:
+    for communication_id, kind, count, human in rows:
         counts = found.setdefault(communication_id, Counts())
         if kind == "opened":
-            counts.opened, counts.opens = 1, count
+            counts.opened, counts.opens, counts.human_opened, counts.human_opens = 1, count, int(human > 0), human
         elif kind == "clicked":
-            counts.clicked, counts.clicks = 1, count
+            counts.clicked, counts.clicks, counts.human_clicked, counts.human_clicks = 1, count, int(human > 0), human
         else:
             setattr(counts, kind, count)
     return found

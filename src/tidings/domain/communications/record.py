@@ -6,7 +6,7 @@ from typing import LiteralString
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import counters
+from tidings.domain import counters, events
 from tidings.domain.page import Page
 
 
@@ -36,7 +36,9 @@ class Communication(msgspec.Struct, frozen=True):
     variables: str | None
     related_entity_type: str | None
     related_entity_id: str | None
-    conversation_id: str | None
+    conversation_id: int | None
+    conversation_key: str | None
+    attached: int
     provider: str | None
     provider_message_id: str | None
     track_opens: int
@@ -59,16 +61,31 @@ _COMMUNICATION: LiteralString = (
     "SELECT c.id, c.tenant_id, c.channel, c.state, c.attempts, c.serial, c.contact_id, c.content_id, c.campaign_id, c.message_id, c.enrollment_id,"
     " c.template_id, c.list_id, c.type, c.address, c.recipients, COALESCE(c.sender_email, k.sender_email, t.sender_email),"
     " COALESCE(c.sender_name, k.sender_name, t.sender_name), COALESCE(c.reply_to, k.reply_to), c.subject, c.variables, c.related_entity_type,"
-    " c.related_entity_id, c.conversation_id, c.provider, c.provider_message_id, c.track_opens, c.track_links, c.scheduled_at, c.sent_at, c.delivered_at,"
-    " c.opened_at, c.open_count, c.clicked_at, c.click_count, c.error, c.created_by, c.updated_by, c.created_at, c.updated_at"
+    " c.related_entity_id, c.conversation_id, v.key, c.attached, c.provider, c.provider_message_id, c.track_opens, c.track_links, c.scheduled_at, c.sent_at,"
+    " c.delivered_at, c.opened_at, c.open_count, c.clicked_at, c.click_count, c.error, c.created_by, c.updated_by, c.created_at, c.updated_at"
     " FROM communications c JOIN tenants t ON t.id = c.tenant_id LEFT JOIN campaigns k ON k.tenant_id = c.tenant_id AND k.id = c.campaign_id"
-    " WHERE c.tenant_id = :tenant_id"
+    " LEFT JOIN conversations v ON v.tenant_id = c.tenant_id AND v.id = c.conversation_id WHERE c.tenant_id = :tenant_id"
 )
 
 
 def get(tx: Tx, tenant_id: int, communication_id: int) -> Communication | None:
     """One communication of the tenant, or None."""
     return tx.one(Communication, _COMMUNICATION + " AND c.id = :id", tenant_id=tenant_id, id=communication_id)
+
+
+def subject(row: Communication) -> events.Subject:
+    """The ledger's view of it, counted in the hour of its sending, else of its acceptance."""
+    return events.Subject(
+        row.tenant_id,
+        row.id,
+        row.contact_id,
+        row.campaign_id,
+        row.message_id,
+        row.template_id,
+        row.channel,
+        row.type,
+        row.created_at if row.sent_at is None else row.sent_at,
+    )
 
 
 def several(tx: Tx, tenant_id: int, ids: Sequence[int]) -> list[Communication]:
@@ -136,6 +153,8 @@ class Due(msgspec.Struct, frozen=True, gc=False):
     entry is `a@b.c` or `Name <a@b.c>`, and the addresses to `skip` (suppressed) stand in the headers but get no copy. `variables` and
     `attributes` are JSON objects. `serial` counts resends (a new Message-ID each). The contact's fields are empty when unknown.
     `suppressed` says why the address must not be written to, "" when it may (of several, only when that holds for all of them).
+    `conversation_id` is 0 outside of one, `attached` 1 when files travel with it, `list_id` 0 for what was not sent to a list.
+    Answers to it go to the tenant's `reply_address`, bounces to `bounce_address`, "" where there is none.
     """
 
     id: int
@@ -168,6 +187,11 @@ class Due(msgspec.Struct, frozen=True, gc=False):
     timezone: str
     attributes: str
     suppressed: str = ""
+    conversation_id: int = 0
+    attached: int = 0
+    list_id: int = 0
+    reply_address: str = ""
+    bounce_address: str = ""
 
 
 DUE: LiteralString = (
@@ -178,8 +202,10 @@ DUE: LiteralString = (
     " c.track_opens, c.track_links, c.created_at, COALESCE(p.first_name, ''), COALESCE(p.last_name, ''), COALESCE(p.company, ''), COALESCE(p.email, ''),"
     " COALESCE(p.phone, ''), COALESCE(p.locale, ''), COALESCE(p.timezone, ''), COALESCE(p.attributes, '{}'),"
     # consent may be withdrawn while a message waits, for as long as its campaign is paused
-    " COALESCE(s.reason, CASE WHEN c.campaign_id IS NOT NULL AND CASE c.channel WHEN 'email' THEN p.email_denied_at ELSE p.sms_denied_at END IS NOT NULL"
-    " THEN 'no consent' END, '')"
+    " CASE WHEN c.exempt = 1 THEN '' ELSE COALESCE(s.reason,"
+    " CASE WHEN c.campaign_id IS NOT NULL AND CASE c.channel WHEN 'email' THEN p.email_denied_at ELSE p.sms_denied_at END IS NOT NULL"
+    " THEN 'no consent' END, '') END, COALESCE(c.conversation_id, 0), c.attached, COALESCE(c.list_id, 0),"
+    " COALESCE(t.reply_address, ''), COALESCE(t.bounce_address, '')"
     " FROM communications c JOIN tenants t ON t.id = c.tenant_id"
     " LEFT JOIN campaigns k ON k.tenant_id = c.tenant_id AND k.id = c.campaign_id"
     " LEFT JOIN contacts p ON p.tenant_id = c.tenant_id AND p.id = c.contact_id"

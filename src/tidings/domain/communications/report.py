@@ -1,18 +1,21 @@
 """What comes back about a message: opens and clicks, recorded in batches; and where its links lead."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import msgspec
 
+from tidings import clock
 from tidings.database import Tx
 from tidings.domain import events
 
+FASTEST_READER = clock.SECOND
+"""Milliseconds after a mail was handed over in which nobody can have got, opened and read it: what comes sooner is a machine's."""
 _NEVER = 1 << 62
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A fetched pixel or followed link."""
+    """A fetched pixel or followed link; `bot` when it was a machine by all that the request says."""
 
     tenant_id: int
     communication_id: int
@@ -21,49 +24,102 @@ class Hit(msgspec.Struct, frozen=True):
     link_index: int | None = None
     user_agent: str | None = None
     ip: str | None = None
+    bot: bool = False
 
 
-def track(tx: Tx, hits: list[Hit]) -> None:
-    """Records opens and clicks of any tenants, in the order they came. A click counts as an open too (the pixel may be blocked)."""
-    totals: dict[tuple[int, int], list[int]] = {}
-    for hit in hits:
-        entry = totals.setdefault((hit.tenant_id, hit.communication_id), [0, 0, hit.at, _NEVER])
-        entry[0] += 1
-        entry[2] = min(entry[2], hit.at)
+class _Read:
+    """A communication that was hit: how often it had been opened and clicked before, by whomever and by people."""
+
+    def __init__(self, row: tuple[Any, ...], added: Sequence[int]) -> None:
+        self.subject = events.Subject(*row[:9])
+        self.too_soon = 0 if row[9] is None else row[9] + FASTEST_READER
+        self._opens, self._clicks, self._human_opens, self._human_clicks = (now - more for now, more in zip(row[10:], added, strict=True))
+
+    def happened(self, hit: Hit, *, bot: bool) -> Iterator[events.Event]:
+        """The events of one hit, in the order they came in."""
+        yield self._event(hit, "opened", bot, first=self._opens == 0, first_human=self._human_opens == 0)
+        self._opens += 1
+        self._human_opens += not bot
         if hit.kind == "clicked":
-            entry[1] += 1
-            entry[3] = min(entry[3], hit.at)
+            yield self._event(hit, "clicked", bot, first=self._clicks == 0, first_human=self._human_clicks == 0)
+            self._clicks += 1
+            self._human_clicks += not bot
+
+    def _event(self, hit: Hit, kind: Literal["opened", "clicked"], bot: bool, *, first: bool, first_human: bool) -> events.Event:
+        return events.Event(
+            self.subject,
+            kind,
+            hit.at,
+            first=first,
+            first_human=first_human,
+            bot=bot,
+            link_index=hit.link_index if kind == "clicked" else None,
+            user_agent=hit.user_agent,
+            ip=hit.ip,
+        )
+
+
+def track(tx: Tx, hits: list[Hit]) -> list[bool]:
+    """Records opens and clicks of any tenants, in the order they came; answers of each whether there is such a communication.
+
+    A click counts as an open too (the pixel may be blocked). What comes within FASTEST_READER of the sending is marked as a machine's.
+    """
+    totals = _totals(hits)
     rows = tx.rows(
         "UPDATE communications SET open_count = open_count + r_opens, opened_at = COALESCE(opened_at, r_at), click_count = click_count + r_clicks,"
-        " clicked_at = CASE WHEN r_clicks > 0 THEN COALESCE(clicked_at, r_clicked_at) ELSE clicked_at END, updated_at = r_at"
-        " FROM :hits(r_tenant_id bigint, r_id bigint, r_opens bigint, r_clicks bigint, r_at bigint, r_clicked_at bigint) r"
+        " clicked_at = CASE WHEN r_clicks > 0 THEN COALESCE(clicked_at, r_clicked_at) ELSE clicked_at END,"
+        " human_opens = human_opens + r_human_opens, human_clicks = human_clicks + r_human_clicks, updated_at = r_at"
+        " FROM :hits(r_tenant_id bigint, r_id bigint, r_opens bigint, r_clicks bigint, r_human_opens bigint, r_human_clicks bigint, r_at bigint,"
+        " r_clicked_at bigint) r"
         " WHERE tenant_id IN :tenants[bigint] AND id IN :ids[bigint] AND tenant_id = r_tenant_id AND id = r_id"
-        " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at), open_count, click_count",
+        " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at), sent_at,"
+        " open_count, click_count, human_opens, human_clicks",
         tenants=sorted({tenant_id for tenant_id, _ in totals}),
         ids=sorted(communication_id for _, communication_id in totals),
         hits=sorted((*key, *entry) for key, entry in totals.items()),
     )
-    subjects = {(row[0], row[1]): events.Subject(*row[:9]) for row in rows}
-    # how many came before this batch: the first of a batch is the first ever only where there were none
-    opens = {(row[0], row[1]): row[9] - totals[row[0], row[1]][0] for row in rows}
-    clicks = {(row[0], row[1]): row[10] - totals[row[0], row[1]][1] for row in rows}
+    read = {(row[0], row[1]): _Read(row, totals[row[0], row[1]][:4]) for row in rows}
     happened: list[events.Event] = []
+    hasty: list[Hit] = []
     for hit in hits:
-        key = (hit.tenant_id, hit.communication_id)
-        subject = subjects.get(key)
-        if subject is None:
+        found = read.get((hit.tenant_id, hit.communication_id))
+        if found is None:
             continue
-        happened.append(_event(subject, hit, "opened", first=opens[key] == 0))
-        opens[key] += 1
-        if hit.kind == "clicked":
-            happened.append(_event(subject, hit, "clicked", first=clicks[key] == 0))
-            clicks[key] += 1
+        too_soon = hit.at < found.too_soon
+        if too_soon and not hit.bot:
+            hasty.append(hit)
+        happened.extend(found.happened(hit, bot=hit.bot or too_soon))
+    if hasty:
+        _disown(tx, hasty)
     events.append(tx, happened)
+    return [(hit.tenant_id, hit.communication_id) in read for hit in hits]
 
 
-def _event(subject: events.Subject, hit: Hit, kind: Literal["opened", "clicked"], *, first: bool) -> events.Event:
-    index = hit.link_index if kind == "clicked" else None
-    return events.Event(subject, kind, hit.at, first=first, link_index=index, user_agent=hit.user_agent, ip=hit.ip)
+def _totals(hits: list[Hit]) -> dict[tuple[int, int], list[int]]:
+    """Of each communication: opens, clicks, both again of people alone, the first hit, the first click."""
+    totals: dict[tuple[int, int], list[int]] = {}
+    for hit in hits:
+        entry = totals.setdefault((hit.tenant_id, hit.communication_id), [0, 0, 0, 0, hit.at, _NEVER])
+        entry[0] += 1
+        entry[2] += not hit.bot
+        entry[4] = min(entry[4], hit.at)
+        if hit.kind == "clicked":
+            entry[1] += 1
+            entry[3] += not hit.bot
+            entry[5] = min(entry[5], hit.at)
+    return totals
+
+
+def _disown(tx: Tx, hasty: list[Hit]) -> None:
+    """Takes hits that turn out to be too fast for people out of what people did. Seldom needed, so not worth a question before each batch."""
+    tx.run(
+        "UPDATE communications SET human_opens = human_opens - r_opens, human_clicks = human_clicks - r_clicks"
+        " FROM :hits(r_tenant_id bigint, r_id bigint, r_opens bigint, r_clicks bigint) r"
+        " WHERE tenant_id IN :tenants[bigint] AND id IN :ids[bigint] AND tenant_id = r_tenant_id AND id = r_id",
+        tenants=sorted({hit.tenant_id for hit in hasty}),
+        ids=sorted({hit.communication_id for hit in hasty}),
+        hits=sorted((*key, entry[2], entry[3]) for key, entry in _totals(hasty).items()),
+    )
 
 
 def link_target(tx: Tx, tenant_id: int, communication_id: int, index: int) -> str | None:

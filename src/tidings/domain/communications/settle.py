@@ -3,7 +3,7 @@
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import counters, events
+from tidings.domain import counters, events, suppressions
 from tidings.domain.communications import counted
 from tidings.domain.counters import Tally
 
@@ -12,7 +12,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     """What becomes of one claimed message.
 
     `state` is sent, failed, suppressed, unknown, or pending (to be tried again at `due_at`). `refund` 1 takes the attempt back:
-    the provider could not work, the message is not to blame.
+    the provider could not work, the message is not to blame. `suppress` is who must not be written to any more: (address, why, words).
     """
 
     id: int
@@ -22,6 +22,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     error_code: str | None = None
     provider_message_id: str | None = None
     refund: int = 0
+    suppress: tuple[tuple[str, suppressions.Reason, str], ...] = ()
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -35,13 +36,16 @@ class Settlement(msgspec.Struct, frozen=True):
 _EVENT: dict[str, events.Kind] = {"sent": "sent", "failed": "failed", "suppressed": "failed", "unknown": "unknown", "canceled": "canceled"}
 
 
+_COLUMNS = Settled.__struct_fields__.index("suppress")
+
+
 def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], tally: Tally, *, provider: str, now: int) -> Settlement:
     """Writes the outcomes of messages claimed under `lease` and counts them in `tally`. A row no longer held under it is left alone.
 
     A message whose cancelation was asked for meanwhile (`due_at` 0) is canceled instead of being tried again.
     """
     # In the order of ids, as everybody takes more than one message: two who share some of them then never wait for each other in a circle.
-    ordered = [msgspec.structs.astuple(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.id)]
+    ordered = [msgspec.structs.astuple(outcome)[:_COLUMNS] for outcome in sorted(outcomes, key=lambda outcome: outcome.id)]
     # The CASE keeps PostgreSQL from reckoning with a single row under this lease (its statistics know none), for which it would
     # compare every row of the batch with every other.
     rows = tx.rows(
@@ -78,4 +82,33 @@ def settle(tx: Tx, tenant_id: int, lease: int, outcomes: list[Settled], tally: T
             answered.append((events.Subject(*row[:9]), created_at))
     counted.move(tx, tenant_id, answered, tally)
     events.append(tx, happened, tally)
+    _suppress(tx, tenant_id, {row[1]: row[6] for row in rows}, outcomes, now=now)
+    if len(rows) < len(ordered):
+        _name(tx, tenant_id, [outcome for outcome in outcomes if outcome.state == "sent"], provider=provider)
     return Settlement(len(rows), ended, ending)
+
+
+def _suppress(tx: Tx, tenant_id: int, channels: dict[int, str], outcomes: list[Settled], *, now: int) -> None:
+    """Takes off the list whom the carrier will not write to again. `channels` are those of the messages that were ours to settle, by id."""
+    gone: list[tuple[str, str, suppressions.Reason, str, int]] = [
+        (channels[outcome.id], address, why, words, outcome.id)
+        for outcome in outcomes
+        if outcome.id in channels
+        for address, why, words in outcome.suppress
+    ]
+    # in one order for everybody, as above
+    for channel, address, why, words, communication_id in sorted(gone):
+        suppressions.add(tx, tenant_id, channel, address, why, detail=words[:500], communication_id=communication_id, now=now)
+
+
+def _name(tx: Tx, tenant_id: int, sent: list[Settled], *, provider: str) -> None:
+    """Notes who took a message whose receipt came before this: it has its state from there."""
+    tx.run(
+        "UPDATE communications SET provider = :provider, provider_message_id = r_provider_message_id"
+        " FROM :outcomes(r_id bigint, r_provider_message_id text) r"
+        " WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND id = r_id AND provider IS NULL AND state IN ('delivered', 'bounced')",
+        tenant_id=tenant_id,
+        provider=provider,
+        ids=sorted(outcome.id for outcome in sent),
+        outcomes=[(outcome.id, outcome.provider_message_id) for outcome in sent],
+    )

@@ -10,7 +10,7 @@ import msgspec
 from tidings.domain.contacts import check
 from tidings.domain.contacts.load import Row
 from tidings.errors import Invalid
-from tidings.message import address
+from tidings.message import address, sheet
 
 # A column's name without accents, spaces and signs. Where several columns mean the same, the one named earlier here is taken.
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -47,7 +47,6 @@ _NOT_SAID = {"tidingsid", "tidingscreatedat"}
 """What our own export writes and no import changes."""
 _MEANINGS = {word: (field, rank) for field, words in _WORDS.items() for rank, word in enumerate(words)}
 _NOT_A_WORD = re.compile(r"[\W_]+")
-_RUNS = "=+-@\t\r\n"
 _OF_REJECTS = {0, 1}
 """The columns that a rejects file has before the original ones: once its rows are mended it can be imported as it is."""
 _CONSENTS = {
@@ -120,7 +119,7 @@ class Columns:
         place = self._places.get(field)
         if place is None:
             return ""
-        text = _plain(cells[place].strip())
+        text = sheet.plain(cells[place].strip())
         return rule(text) if text else ""
 
     def _named(self, cells: list[str], first_name: str, last_name: str) -> tuple[str, str]:
@@ -137,23 +136,13 @@ class Columns:
             values.update(_object(whole))
         for place, name in self._attributes:
             if cell := cells[place].strip():
-                values[name] = _plain(cell)
+                values[name] = sheet.plain(cell)
         return check.attributes(values) if values else "{}"
 
 
 def neutral(cell: str) -> str:
-    """The cell as a spreadsheet shows it instead of running it: `'` before what begins like a formula. Numbers, phone numbers too, stay."""
-    if cell and cell[0] in _RUNS and not _NUMBER.fullmatch(cell):
-        return "'" + cell
-    return cell
-
-
-_NUMBER = re.compile(r"[+-][0-9][0-9 .,()/-]*")
-
-
-def _plain(cell: str) -> str:
-    """The cell as it was before `neutral`."""
-    return cell[1:] if cell[:1] == "'" and cell[1:2] in _RUNS and len(cell) > 1 else cell
+    """The cell as a spreadsheet shows it instead of running it; numbers, phone numbers too, stay as they are."""
+    return sheet.neutral(cell, numbers=True)
 
 
 def _word(name: str) -> str:
@@ -178,7 +167,7 @@ def _attribute_names(header: list[str], taken: set[int]) -> list[tuple[int, str]
     for place, cell in enumerate(header):
         if place in taken:
             continue
-        name = base = check.attribute_name(_plain(cell.strip()) or f"column {place + 1}")
+        name = base = check.attribute_name(sheet.plain(cell.strip()) or f"column {place + 1}")
         for number in range(2, len(header) + 2):
             if name not in used:
                 break

@@ -1,12 +1,11 @@
 """Contacts as CSV, the way `import` reads them back."""
 
-import csv
-import io
 from datetime import UTC, datetime
 
 from tidings import ids
 from tidings.domain.contacts.columns import neutral
 from tidings.domain.contacts.record import Contact
+from tidings.message import sheet
 
 HEADER = (
     "email",
@@ -26,16 +25,12 @@ HEADER = (
 
 def csv_header() -> bytes:
     """The first line."""
-    return (",".join(HEADER) + "\r\n").encode()
+    return sheet.line(HEADER).encode()
 
 
 def csv_rows(contacts: list[Contact]) -> bytes:
     """A line each (RFC 4180, UTF-8). What a spreadsheet would run as a formula begins with `'`, which an import takes away again."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    for contact in contacts:
-        writer.writerow([neutral(cell) for cell in _cells(contact)])
-    return text.getvalue().encode()
+    return "".join([sheet.line(map(neutral, _cells(contact))) for contact in contacts]).encode()
 
 
 def _cells(contact: Contact) -> tuple[str, ...]:

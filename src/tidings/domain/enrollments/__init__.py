@@ -1,15 +1,17 @@
 """One contact walking through one campaign: a folder split by verb. The messages themselves are communications."""
 
 from tidings.domain.enrollments.advance import DueCampaign, advance, due_campaigns
-from tidings.domain.enrollments.end import complete, complete_of_campaign, delete, delete_of_contact, stop, unsubscribe
+from tidings.domain.enrollments.end import complete, complete_of_campaign, delete, delete_of_contact, stop
 from tidings.domain.enrollments.enroll import RECENTLY, Chunk, enroll, enroll_some
 from tidings.domain.enrollments.record import Enrollment, get, page
+from tidings.domain.enrollments.unsubscribe import Reader, reader, unsubscribe
 
 __all__ = [
     "RECENTLY",
     "Chunk",
     "DueCampaign",
     "Enrollment",
+    "Reader",
     "advance",
     "complete",
     "complete_of_campaign",
@@ -20,6 +22,7 @@ __all__ = [
     "enroll_some",
     "get",
     "page",
+    "reader",
     "stop",
     "unsubscribe",
 ]

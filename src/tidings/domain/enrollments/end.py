@@ -1,9 +1,9 @@
-"""How an enrollment ends: all messages done, stopped by a reply or an unsubscribe, deleted, or its campaign put away."""
+"""How an enrollment ends: all messages done, stopped, deleted, or its campaign put away."""
 
 from typing import LiteralString
 
 from tidings.database import Tx
-from tidings.domain import communications, counters, events, suppressions
+from tidings.domain import communications, counters
 from tidings.domain.counters import Bucket, Tally
 from tidings.errors import NotFound
 
@@ -136,35 +136,3 @@ def complete_of_campaign(tx: Tx, tenant_id: int, campaign_id: int, *, now: int) 
         tally.at(_bucket(tenant_id, campaign_id, enrolled_at)).completed += 1
     counters.fold(tx, tally)
     return len(rows)
-
-
-def unsubscribe(tx: Tx, tenant_id: int, communication_id: int, *, now: int) -> bool:
-    """Takes the address a communication went to off this channel for good, and ends the enrollment it came from.
-
-    Answers False when there is no such communication; doing it twice changes nothing.
-    """
-    communication = communications.get(tx, tenant_id, communication_id)
-    if communication is None:
-        return False
-    address = communication.address.lower()
-    fresh = suppressions.add(
-        tx, tenant_id, communication.channel, address, "unsubscribed", detail="", communication_id=communication_id, now=now
-    )
-    tally = Tally()
-    if fresh:
-        subject = events.Subject(
-            tenant_id,
-            communication_id,
-            communication.contact_id,
-            communication.campaign_id,
-            communication.message_id,
-            communication.template_id,
-            communication.channel,
-            communication.type,
-            communication.sent_at or communication.created_at,
-        )
-        events.append(tx, [events.Event(subject, "unsubscribed", now)], tally)
-    if communication.enrollment_id is not None:
-        stop(tx, tenant_id, communication.enrollment_id, "unsubscribe", now=now, tally=tally)
-    counters.fold(tx, tally)
-    return True

@@ -10,7 +10,7 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 
-from tidings.message.outgoing import Email, Outcome, Sealed, deferred, paused
+from tidings.message.outgoing import Email, Outcome, Sealed, deferred, paused, untried
 from tidings.providers.base import Report
 from tidings.providers.smtp.codes import MINUTE
 from tidings.providers.smtp.mail import Job, Work
@@ -71,9 +71,13 @@ class Smtp:
         self._staff()
         try:
             await work.follow(report)
+        except asyncio.CancelledError:
+            self._abandon(work)
+            work.pass_on(report)
+            raise
         finally:
             self._works.remove(work)
-            if work.left:
+            if work.left and not work.cancelled:
                 self._abandon(work)
 
     async def close(self) -> None:
@@ -93,11 +97,15 @@ class Smtp:
             connection.abort(_CLOSED)
 
     def _abandon(self, work: Work) -> None:
+        """Ends a batch: what has not left us is told as untried, and what has is left to whoever asked for it."""
         work.cancelled = True
-        work.waiting.clear()
+        while work.waiting:
+            work.waiting.popleft().settle(untried())
         for connection in list(self._connections):
             if connection.holds_only(work):
                 connection.abort("cancelled")
+            elif (job := connection.unsent(work)) is not None:
+                job.settle(untried())
 
     # Staff: how many connections, and which
 
@@ -189,11 +197,13 @@ class Smtp:
         """A message whose content has not left: to another connection, once; then it is put off."""
         job.restart()
         job.tries += tried
-        if self._closed:
+        if job.work.cancelled:
+            job.settle(untried())
+        elif self._closed:
             job.settle(paused(_CLOSED))
         elif job.tries >= _TRIES:
             job.settle(deferred(reason, "4.4.2"))
-        elif not job.work.cancelled:
+        else:
             job.work.waiting.appendleft(job)
             if job.work not in self._turns:
                 self._turns.append(job.work)

@@ -1,11 +1,12 @@
 """What an SMTP server's answer means for the message it was about: pure tables and rules, no socket."""
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
-from tidings.message.outgoing import Outcome, deferred, paused, refused
+from tidings.message.outgoing import Ban, Outcome, deferred, paused, refused
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -109,6 +110,12 @@ _QUIRKS = (
 )
 
 
+# There is no such mailbox, no such domain, no such address, it has moved without saying where, or the domain takes no mail.
+# A bare 550 may as well be about us, so it says nothing of the address.
+_NOBODY = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"})
+_ABOUT_SENDER = re.compile(r"\bsender\b", re.I)
+
+
 def effect(reply: Reply) -> tuple[Effect, int | None]:
     """What a refusing answer does to the message, and after how many milliseconds to come back (None: the server did not say)."""
     for quirk in _QUIRKS:
@@ -147,4 +154,13 @@ def outcome_of_recipients(refusals: list[tuple[str, Reply]]) -> Outcome:
         if matching:
             return max(matching, key=lambda outcome: outcome.retry_after or 0)
     reasons = "; ".join(f"{address}: {reply}" for address, reply in refusals) if len(refusals) > 1 else outcomes[0].reason
-    return refused(reasons, outcomes[0].code)
+    return refused(reasons, outcomes[0].code, nobody(refusals))
+
+
+def nobody(refusals: Iterable[tuple[str, Reply]]) -> tuple[tuple[str, Ban], ...]:
+    """Those of the refused recipients that no mail will ever reach, as `Outcome.suppress` has them."""
+    return tuple((address, "bounced") for address, reply in refusals if _is_nobody(reply))
+
+
+def _is_nobody(reply: Reply) -> bool:
+    return reply.code >= 500 and reply.enhanced in _NOBODY and not _ABOUT_SENDER.search(reply.text)

@@ -6,7 +6,7 @@ from collections import deque
 
 import msgspec
 
-from tidings.message.outgoing import Email, Outcome, accepted, refused
+from tidings.message.outgoing import Ban, Email, Outcome, accepted, refused
 from tidings.providers.base import Report
 from tidings.providers.smtp.codes import Reply
 
@@ -54,13 +54,14 @@ class Work:
                 self._news = asyncio.get_running_loop().create_future()
                 if not self._told:
                     await self._news
-                self._report(report)
+                self.pass_on(report)
         finally:
-            self._report(report)
+            self.pass_on(report)
         if self._bug is not None:
             raise self._bug
 
-    def _report(self, report: Report) -> None:
+    def pass_on(self, report: Report) -> None:
+        """Report what has been noted since the last time."""
         told, self._told = self._told, []
         for communication_id, outcome in told:
             report(communication_id, outcome)
@@ -73,7 +74,7 @@ class Work:
 class Job:
     """One message of a batch, and what the server has said of it so far."""
 
-    __slots__ = ("asked", "email", "later", "mail", "provider_id", "recipients", "refusals", "rejected", "taken", "tries", "work")
+    __slots__ = ("asked", "email", "later", "mail", "nobody", "provider_id", "recipients", "refusals", "rejected", "taken", "tries", "work")
 
     def __init__(self, email: Email, work: Work) -> None:
         self.email = email
@@ -82,6 +83,7 @@ class Job:
         self.tries = 0
         self.provider_id: str | None = None  # set once a first part of its recipients has been served
         self.rejected: tuple[tuple[str, str], ...] = ()
+        self.nobody: tuple[tuple[str, Ban], ...] = ()
         self.restart()
 
     def restart(self) -> None:
@@ -93,13 +95,16 @@ class Job:
         self.later: list[str] = []
 
     def settle(self, outcome: Outcome) -> None:
-        """Report it, once. A message that already reached some of its recipients is accepted, whatever became of the rest."""
+        """Report it, once. A message that already reached some of its recipients is accepted, whatever became of the rest.
+
+        Of a batch that was cancelled all that is told is what never went out.
+        """
         work = self.work
-        if work.cancelled:
+        if work.cancelled and outcome.kind != "untried":
             return
         if self.provider_id is not None and outcome.kind != "accepted":
-            rest = tuple((address, outcome.reason) for address in self.recipients)
-            outcome = accepted(self.provider_id, self.rejected + rest)
+            rest = tuple((address, outcome.reason or "not tried: sending was stopped") for address in self.recipients)
+            outcome = accepted(self.provider_id, self.rejected + rest, self.nobody + outcome.suppress)
         work.tell(self.email.communication_id, outcome)
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from tidings.message.outgoing import Outcome, accepted, unknown
-from tidings.providers.smtp.codes import Reply, effect, outcome_of, outcome_of_recipients, queue_id, read_reply
+from tidings.providers.smtp.codes import Reply, effect, nobody, outcome_of, outcome_of_recipients, queue_id, read_reply
 from tidings.providers.smtp.mail import Features, Job, Work, dot_stuffed, envelope, refusal
 
 # A longer content is handed to the kernel before its end-of-data, so that a loss on the way is known to be one.
@@ -99,6 +99,10 @@ class Connection(asyncio.Protocol):
         """Whether nothing but this batch would suffer if the connection ended now."""
         jobs = [job for job in (self._sent, self._head) if job is not None]
         return bool(jobs) and all(job.work is work for job in jobs)
+
+    def unsent(self, work: Work) -> Job | None:
+        """The message of this batch that has only shown its envelope, if there is one. No content of a cancelled batch follows it."""
+        return self._head if self._head is not None and self._head.work is work else None
 
     def quit(self) -> None:
         """Say good-bye (RFC 5321 4.1.1.10) and end; only between messages."""
@@ -349,12 +353,13 @@ class Connection(asyncio.Protocol):
             job.settle(accepted(provider_id))
             return
         job.rejected += tuple((address, str(reply)) for address, reply in job.refusals)
+        job.nobody += nobody(job.refusals)
         job.provider_id = job.provider_id or provider_id
         if job.later:
             job.recipients = tuple(job.later)
             self._owner.returned(job, "", tried=False)
         else:
-            job.settle(accepted(job.provider_id, job.rejected))
+            job.settle(accepted(job.provider_id, job.rejected, job.nobody))
 
     # The connection itself
 

@@ -1,10 +1,10 @@
 """The text part of a mail, read off its HTML: paragraphs, headings, lists, tables and links as one would type them."""
 
 import re
+from collections.abc import Sequence
 
+import msgspec
 from selectolax.lexbor import LexborHTMLParser, LexborNode
-
-from tidings.rendering import marks
 
 _HIDDEN = frozenset({"head", "style", "script", "title", "template", "noscript", "textarea", "select", "svg", "object"})
 _BLOCKS = frozenset(
@@ -14,15 +14,24 @@ _BLOCKS = frozenset(
 _SPACED = frozenset({"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "table", "blockquote", "pre", "dl"})
 _SPACES = re.compile(r"[ \t\r\n\f]+")
 _NOT_SHOWN = re.compile(r"display\s*:\s*none|mso-hide\s*:\s*all", re.IGNORECASE)
+_NOWHERE = re.compile("(?!)")
 
 
-def from_html(prepared: str, targets: list[str], place: re.Pattern[str]) -> str:
-    """Text for HTML whose link targets are slots and whose expressions are hidden as `place` finds them; both are kept.
+class Marks(msgspec.Struct, frozen=True):
+    """What in prepared HTML stands for something else and is kept: `slot` finds the place of link target `targets[group 1]`, `place` others."""
 
-    A link reads `text (url)`; only the URL, where its text says the same.
-    """
-    tree = LexborHTMLParser(prepared)
-    writer = _Writer(targets, place)
+    slot: re.Pattern[str]
+    targets: Sequence[str]
+    place: re.Pattern[str]
+
+
+_NONE = Marks(_NOWHERE, (), _NOWHERE)
+
+
+def from_html(html: str, marks: Marks = _NONE) -> str:
+    """Text for HTML. A link reads `text (url)`; only the URL, where its text says the same. Raises RecursionError on very deep HTML."""
+    tree = LexborHTMLParser(html)
+    writer = _Writer(marks)
     root = tree.root
     if root is not None:
         # An expression in front of the first tag stands beside the root, not in it.
@@ -33,9 +42,8 @@ def from_html(prepared: str, targets: list[str], place: re.Pattern[str]) -> str:
 class _Writer:
     """Collects lines. `_gap` is how many line ends are owed before the next word."""
 
-    def __init__(self, targets: list[str], place: re.Pattern[str]) -> None:
-        self._targets = targets
-        self._place = place
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
         self._out: list[str] = []
         self._gap = 0
         self._space = False
@@ -57,7 +65,7 @@ class _Writer:
         if tag == "-text":
             self._text(node.text_content or "")
         elif tag == "-comment":
-            found = self._place.fullmatch(node.html or "")
+            found = self._marks.place.fullmatch(node.html or "")
             if found:
                 self._word(found.group())
         elif tag in _HIDDEN or _NOT_SHOWN.search(node.attributes.get("style") or ""):
@@ -114,8 +122,8 @@ class _Writer:
         before, gap, space = len(self._out), self._gap, self._space
         self.walk(node)
         label = _SPACES.sub(" ", "".join(self._out[before:])).strip()
-        found = marks.SLOT.fullmatch(href)
-        target = self._targets[int(found.group(1))] if found else href
+        found = self._marks.slot.fullmatch(href)
+        target = self._marks.targets[int(found.group(1))] if found else href
         if not target or target.startswith(("#", "javascript:")):
             return
         shown = target.removeprefix("mailto:").removeprefix("tel:")
