@@ -116,6 +116,8 @@ class Endpoint:
         if not route.public:
             known = await self._gatekeeper.admit(call.headers.get("authorization"), route.scope)
             call.tenant_id, call.key_name, call.scopes = known.tenant_id, known.name, known.scopes
+        if route.guard is not None:
+            await route.guard(call)
         if route.streams:
             call.attach(_chunks(scope, receive, UPLOAD_LIMIT))
         elif scope["method"] not in {"GET", "HEAD"}:

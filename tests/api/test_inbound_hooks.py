@@ -1,6 +1,7 @@
 """A carrier's webhook is answered once the mail is stored, in the conversation it answers; and stored once, however often it is posted."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -193,6 +194,20 @@ async def test_an_unknown_token_is_not_found_nor_is_one_of_another_kind(post: Po
         assert (answer.status_code, answer.json()) == (404, {"error": "Not found"}), path
     assert (await post.client.get(f"/api/v1/inbound/postmark/{known}")).status_code == 405
     assert await post.stored() == []
+
+
+async def test_nothing_of_a_body_is_read_for_whoever_does_not_know_the_token(post: Post):
+    handed_over: list[int] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        for number in range(50):
+            handed_over.append(number)
+            yield bytes(1024 * 1024)
+
+    for suffix in ("", "/mime"):
+        answer = await post.client.post(f"/api/v1/inbound/mailgun/x{suffix}", content=body(), headers=FORM)
+        assert answer.status_code == 404
+    assert handed_over == []
 
 
 @pytest.mark.parametrize("kind", SETTINGS)

@@ -106,10 +106,15 @@ async def test_what_callers_named_their_conversations_becomes_conversations(
         (1, "sms", 9, "thrd_x; --'", 0, 50),
     ]
     await old.write(_communicate, rows)
+    await old.write(_about_a_deal, 2)
     await old.close()
     monkeypatch.undo()
     assert migrate(url) == [name for _, name, _ in whole[2:]]
     db = await open_database(url)
+    linked = await db.read(
+        lambda tx: tx.rows("SELECT key, related_entity_type, related_entity_id FROM conversations WHERE tenant_id = 1 ORDER BY key")
+    )
+    assert linked == [("deal", "DEAL", "7"), ("thrd_x; --'", None, None)]
     conversations = await db.read(
         lambda tx: tx.rows(
             "SELECT tenant_id, key, channel, contact_id, unread, last_at, created_at, updated_at FROM conversations ORDER BY tenant_id, key"
@@ -130,6 +135,10 @@ async def test_what_callers_named_their_conversations_becomes_conversations(
     await db.close()
     if kind == "postgres":
         postgres.drop("conversing")
+
+
+def _about_a_deal(tx: Tx, communication_id: int) -> None:
+    tx.run("UPDATE communications SET related_entity_type = 'DEAL', related_entity_id = '7' WHERE id = :id", id=communication_id)
 
 
 def _communicate(tx: Tx, rows: list[tuple[int, str, int, str | None, int, int]]) -> None:

@@ -12,7 +12,7 @@ from tests.support.ledger import check_books
 from tests.support.recount import counted, recounted
 from tidings import ids
 from tidings.database import Database
-from tidings.domain import communications, contacts, suppressions, threads
+from tidings.domain import communications, contacts, suppressions, tenants, threads
 from tidings.domain.communications import Communication
 from tidings.domain.threads import Arrival, Incoming
 from tidings.inbound import receive
@@ -245,6 +245,21 @@ async def test_a_report_about_nothing_of_ours_is_kept_as_a_message(house: walk.H
     assert await post.suppressed() == []
 
 
+@pytest.mark.parametrize(
+    ("raw", "denied"),
+    [
+        (bounce("x@example.com", message_id="<not@ours.example>"), True),
+        (b"Subject: from nobody\r\n\r\nHello\r\n", True),
+        (mail("Eve <eve@example.com>", "Hello"), False),
+    ],
+)
+async def test_a_machine_or_nobody_who_wrote_is_not_enrolled_with_everybody(house: walk.House, post: Post, raw: bytes, denied: bool):
+    taken = await post.mail(raw)
+    contact = await house.db.read(contacts.get, house.tenant_id, taken.contact_id or 0)
+    assert contact is not None
+    assert (contact.email_denied_at is not None) is denied
+
+
 async def test_a_text_answers_the_last_one_to_its_number(house: walk.House, post: Post):
     await texted(house)
     house.later(1000)
@@ -300,6 +315,16 @@ async def test_stop_takes_the_number_off_texts_and_is_confirmed_once(house: walk
     rows = await house.db.read(lambda tx: tx.rows("SELECT keyword FROM inbound_messages WHERE tenant_id = :t", t=house.tenant_id))
     assert rows == [("stop",)] * 3
     await check_counts(house)
+
+
+@pytest.mark.parametrize("name", ["Acme {{ phone }}", "Acme {{", "{% if", "{# Acme #}", "{{{% x"])
+async def test_a_confirmation_says_who_writes_as_the_name_stands_braces_and_all(house: walk.House, post: Post, name: str):
+    await house.db.write(lambda tx: tenants.update(tx, tenants.get(tx, house.tenant_id), name=name, now=house.now))
+    await texted(house)
+    await post.text("STOP")
+    (confirmation,) = await house.dispatch()
+    assert isinstance(confirmation, Sms)
+    assert confirmation.text.startswith(f"{name}: You are unsubscribed")
 
 
 async def test_many_stops_at_once_are_confirmed_once(house: walk.House, post: Post):

@@ -108,6 +108,23 @@ def sorted_attributes(html: str) -> str:
     return TAG.sub(lambda tag: f"<{tag[1]}{''.join(sorted(ATTRIBUTE.findall(tag[2])))}>", html)
 
 
+@pytest.mark.parametrize("opening", ["<!--", "<!", "<?", "<style>", "<script>"])
+def test_a_mail_of_openings_that_nothing_closes_is_read_through_once(opening: str) -> None:
+    """It would take hours otherwise."""
+    head = b"From: ann@reader.test\r\nContent-Type: text/html\r\n\r\nYes, please"
+    found = read(head + 400_000 * opening.encode())
+    assert found.text.startswith("Yes, please")
+
+
+@pytest.mark.parametrize("line", ["-" * 300_000 + "x", "-- " * 100_000 + "x", ("-" * 50 + " ") * 6_000 + "x"])
+def test_a_report_of_dashes_is_read_through_once(line: str) -> None:
+    """The same; it is sought for the line above which the server speaks."""
+    head = "From: MAILER-DAEMON@mx.test\r\nSubject: Undeliverable\r\n\r\n<ann@reader.test>: 550 5.1.1 no such user\r\n"
+    kind = kind_of(read(f"{head}{line}\r\n".encode()))
+    assert isinstance(kind, Bounce)
+    assert [(one.address, one.status) for one in kind.recipients] == [("ann@reader.test", "5.1.1")]
+
+
 @pytest.mark.parametrize(
     ("status", "reason", "hard"),
     [
@@ -142,6 +159,22 @@ def test_only_what_speaks_of_the_address_for_good_is_hard(status: str, reason: s
 def test_a_machine_is_known_by_its_headers_and_by_its_subject_only_with_more(changes: dict[str, Any], automatic: bool) -> None:
     mail = Incoming(**({"sender": Address("ann@reader.test"), "text": "Hello"} | changes))
     assert isinstance(kind_of(mail), Automatic if automatic else Reply)
+
+
+@pytest.mark.parametrize(
+    ("sender", "path", "subject", "kind"),
+    [
+        ("Ann, System Administrator <ann@reader.test>", "ann@reader.test", "Re: Your parcel could not be delivered", Reply),
+        ("postmaster@reader.test", "postmaster@reader.test", "AW: Ihr Paket wurde nicht zugestellt", Reply),
+        ("ann@reader.test", "", "Re: Your parcel could not be delivered", Automatic),
+        ("ann@reader.test", "", "Automatic reply: Your parcel could not be delivered", Automatic),
+        ("postmaster@reader.test", "", "Undeliverable: Re: Your parcel", Bounce),
+    ],
+)
+def test_an_answer_to_a_mail_about_something_undelivered_is_no_bounce(sender: str, path: str, subject: str, kind: type) -> None:
+    words = "I am back on Monday; write to bob@reader.test."
+    mail = read(f"Return-Path: <{path}>\r\nFrom: {sender}\r\nSubject: {subject}\r\nIn-Reply-To: <c1.1@shop.test>\r\n\r\n{words}".encode())
+    assert type(kind_of(mail)) is kind
 
 
 def test_a_bounce_gives_the_servers_own_words() -> None:

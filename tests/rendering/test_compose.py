@@ -1,7 +1,9 @@
 """What leaves the composer, read back by the standard library's parser: it must be what was put in, whatever that was."""
 
 import base64
+import gc
 import re
+import weakref
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -19,6 +21,7 @@ from tidings.domain.communications import Due
 from tidings.domain.templates import Content
 from tidings.message.outgoing import Email, Sms
 from tidings.message.parse import parse
+from tidings.rendering import compose
 from tidings.rendering.compose import ComposeError, Composer
 from tidings.rendering.template import prepare
 from tidings.signing import Signer
@@ -305,3 +308,13 @@ def test_a_signature_is_one_that_dkimpy_verifies(kind: str) -> None:
     assert names == [b"s1._domainkey.shop.test."]
     assert not verify(sealed.raw.replace(b"The Shop", b"The Show"), dnsfunc=answer)
     assert not verify(sealed.raw.replace(b"<p>", b"<P>"), dnsfunc=answer)
+
+
+def test_large_contents_that_were_composed_once_do_not_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "_CACHED_CHARACTERS", 10_000)
+    composer = Composer("https://mail.test", SIGNER, "mail.test")
+    contents = [msgspec.structs.replace(content(f"<p>{number}</p>" + "x" * 3_000), id=number + 1) for number in range(6)]
+    kept = [weakref.ref(composer.ready(made)) for made in contents]
+    gc.collect()
+    assert [ready() is not None for ready in kept] == [False] * 5 + [True]
+    assert composer.ready(contents[5]) is kept[5]()

@@ -22,7 +22,6 @@ T = TypeVar("T")
 MOST_RECIPIENTS = 1000
 """Addresses of one ad-hoc mail, all fields together; SMTP servers take a hundred or a few hundred in one go (RFC 5321, 4.5.3.1.8)."""
 LONGEST_WORD = 200
-_MARK = re.compile(r"\{[{%#]")
 _STYLE = re.compile(r"<style\b[^>]*>.*?</style\s*>", re.IGNORECASE | re.DOTALL)
 _APART = "{/*-*/#"
 _LITERAL = re.compile(r"\{\{ '(\{[{%#])' \}\}")
@@ -99,7 +98,7 @@ def literal(text: str) -> str:
     """A template that renders to `text` as it stands: what was written without variables in mind may hold braces of its own (CSS does)."""
     # in a style sheet an expression in place of a brace would unbalance it for whoever inlines it; a comment keeps `{` and `#` apart
     text = _STYLE.sub(lambda found: found.group().replace("{#", _APART), text)
-    return _MARK.sub(lambda found: f"{{{{ '{found.group()}' }}}}", text)
+    return templates.literal(text)
 
 
 def unliteral(source: str) -> str:
@@ -109,7 +108,7 @@ def unliteral(source: str) -> str:
 
 def is_templated(content: Content) -> bool:
     """Whether anything in a content is filled in for each message; braces that mean themselves are not."""
-    return any(_MARK.search(_LITERAL.sub("", text)) is not None for text in (content.subject, content.text))
+    return any(templates.MARK.search(_LITERAL.sub("", text)) is not None for text in (content.subject, content.text))
 
 
 def keep_wording(tx: Tx, composer: Composer, draft: Draft, communication_id: int) -> None:

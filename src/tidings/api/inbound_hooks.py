@@ -75,7 +75,7 @@ _SUMMARY = "A carrier brings a mail that came in"
 _REFUSES = (400, 401, 413)
 
 ROUTES: list[Route] = [
-    Route("POST", PATH, take, "", _SUMMARY, gives=Outcome, public=True, reads=FORMS, refuses=_REFUSES, limit=_LIMIT),
+    Route("POST", PATH, take, "", _SUMMARY, gives=Outcome, public=True, reads=FORMS, refuses=_REFUSES, limit=_LIMIT, guard=_inbox),
     Route(
         "POST",
         PATH + "/mime",
@@ -87,5 +87,6 @@ ROUTES: list[Route] = [
         reads=FORMS,
         refuses=_REFUSES,
         limit=_LIMIT,
+        guard=_inbox,
     ),
 ]

@@ -211,7 +211,8 @@ class Route(msgspec.Struct, frozen=True):
     """One operation: `path` has `{name}` for its variable segments, `scope` is what a key needs ("contacts:write"; "" any key).
 
     `public` needs no key. `streams` reads its body through `call.stream()`. `idempotent` takes an Idempotency-Key: its handler works
-    through `idempotency.once`. `limit` is how many bytes of a body it takes. The rest describes it in the OpenAPI document: `takes` and
+    through `idempotency.once`. `limit` is how many bytes of a body it takes; `guard` is asked before any of them is read, and raises for
+    a call that is not to be heard: a public route with a large body has one. The rest describes it in the OpenAPI document: `takes` and
     `gives` the body and the answer, `reads` and `media` the content types of these, `status` success's; `lists` names the rows of a
     `listing`, each of which is a `gives` then. A `query` entry is a name or a Parameter; `variables` are those segments that are no
     opaque text. `also` are further successes and what they give. `refuses` are the refusals that do not follow from the rest: 404 for
@@ -237,6 +238,7 @@ class Route(msgspec.Struct, frozen=True):
     refuses: tuple[int, ...] = ()
     idempotent: bool = False
     limit: int = BODY_LIMIT
+    guard: Callable[[Call], Awaitable[object]] | None = None
 
 
 PAGED = (

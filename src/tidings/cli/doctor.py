@@ -238,8 +238,10 @@ async def mail(settings: Settings) -> list[Finding]:
 async def sms(settings: Settings) -> list[Finding]:
     """Text messages: the server has no carrier of its own for them."""
     if settings.smtp_url.startswith("sandbox:"):
-        return [Finding("SMS", "ok", "sandbox: everything is kept, nothing is sent", "There is no SMS carrier in this version.")]
-    advice = "Text messages wait until their tenant has a provider for them; this version has only `sandbox` (POST /api/v1/providers)."
+        return [
+            Finding("SMS", "ok", "sandbox: everything is kept, nothing is sent", "A tenant's own provider (Twilio, SMPP) sends for real.")
+        ]
+    advice = "Text messages wait until their tenant has a provider for them; Twilio, SMPP or the sandbox (POST /api/v1/providers)."
     return [Finding("SMS", "warning", "there is no carrier for text messages", advice)]
 
 

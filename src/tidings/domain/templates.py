@@ -14,6 +14,9 @@ from tidings.database.functions import fold
 from tidings.domain.page import Page
 from tidings.errors import Conflict, NotFound
 
+MARK: Final = re.compile(r"\{[{%#]")
+"""What begins an expression, a statement or a comment of a template."""
+
 
 class Content(msgspec.Struct, frozen=True):
     """What `rendering.template.prepare` made of a body, once; shared by every communication made from it; never changes.
@@ -90,6 +93,11 @@ _TEMPLATE: Final = (
 _CONTENT: Final = (
     "SELECT id, tenant_id, channel, format, subject, source, html, text, links, variables FROM contents WHERE tenant_id = :tenant_id"
 )
+
+
+def literal(text: str) -> str:
+    """A template that renders to `text` as it stands."""
+    return MARK.sub(lambda found: f"{{{{ '{found.group()}' }}}}", text)
 
 
 def store_content(tx: Tx, content: Content, hash: str, *, now: int) -> int:  # noqa: A002 - the column's name

@@ -4,6 +4,7 @@ import re
 
 import msgspec
 
+from tidings.inbound.phrases import REPLY_SUBJECT
 from tidings.inbound.reports import Fields, field, fields, of_kind, original_id
 from tidings.message import incoming_headers
 from tidings.message.incoming import Incoming
@@ -54,8 +55,8 @@ _LATER = re.compile(
     re.IGNORECASE,
 )
 _COPY = re.compile(
-    r"^(?:-{2,}.{0,80}(?:copy of the message|original message|returned message|original headers?|headers of the|undelivered).{0,80}|"
-    r"(?:original message headers|message header|diagnostic information for administrators)\b.*|-{4,}.*-{4,}[ \t]*)$",
+    r"^(?:--.{0,160}(?:copy of the message|original message|returned message|original headers?|headers of the|undelivered).{0,80}|"
+    r"(?:original message headers|message header|diagnostic information for administrators)\b.*|----.*----[ \t]*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _NO_SUCH = re.compile(
@@ -116,8 +117,11 @@ def _typed_address(value: str) -> str:
 
 def _letter(mail: Incoming) -> Bounce | None:
     """A report in plain words. Two signs are wanted: who sent it, and what it says."""
-    daemon = _DAEMON.match(mail.sender.email) or _DAEMON_NAME.search(mail.sender.name) or mail.return_path == ""
     named = mail.header("x-failed-recipients")
+    if REPLY_SUBJECT.match(mail.subject) and not named:
+        # ours may have told of something that could not be delivered, and somebody answers that
+        return None
+    daemon = _DAEMON.match(mail.sender.email) or _DAEMON_NAME.search(mail.sender.name) or mail.return_path == ""
     if not (daemon and (_SUBJECT.search(mail.subject) or named or mail.report_type == "delivery-status" or _is_qmail(mail.text))):
         return None
     copy = _COPY.search(mail.text)

@@ -167,10 +167,13 @@ class Imap:
 
     async def close(self) -> None:
         """Says goodbye, without waiting long for an answer."""
-        with contextlib.suppress(Unavailable, TimeoutError):
-            async with asyncio.timeout(2):
-                await self._command(b"LOGOUT")
-        self._writer.close()
+        try:
+            with contextlib.suppress(Unavailable, TimeoutError):
+                async with asyncio.timeout(2):
+                    await self._command(b"LOGOUT")
+        finally:
+            # whoever cannot wait for the goodbye leaves without it
+            self._writer.close()
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(2):
                 await self._writer.wait_closed()

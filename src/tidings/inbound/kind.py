@@ -65,7 +65,7 @@ _ROBOT = re.compile(r"(?:no-?reply|do-?not-?reply|auto-?(?:reply|responder|answe
 
 def kind_of(mail: Incoming) -> Kind:
     """What `mail` is. In doubt it is a person's: an answer taken for a machine's would not stop the campaign that asked for it."""
-    found = _feedback(mail) or bounce(mail)
+    found = _feedback(mail) or (None if _is_absence(mail) else bounce(mail))
     if found is not None and (isinstance(found, Automatic | Complaint) or found.recipients or found.message_id):
         return found
     if found is not None:
@@ -116,6 +116,12 @@ def _machine(mail: Incoming) -> str:
     if mail.return_path == "":
         return "empty return path"
     return "subject of an automatic reply" if _SUBJECT.match(mail.subject) and _is_weakly_automatic(mail) else ""
+
+
+def _is_absence(mail: Incoming) -> bool:
+    """Whether it calls itself an automatic answer and reports nothing: what it answers may well tell of something undelivered."""
+    reports = of_kind(mail, "message/delivery-status", "message/global-delivery-status") is not None
+    return not reports and mail.header("x-failed-recipients") is None and _SUBJECT.match(mail.subject) is not None
 
 
 def _is_weakly_automatic(mail: Incoming) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from tidings.clock import Clock
 from tidings.database import Database, Tx
-from tidings.domain import attachments, communications, counters, enrollments, tenants, threads
+from tidings.domain import attachments, communications, counters, enrollments, templates, tenants, threads
 from tidings.domain.attachments import File
 from tidings.domain.communications import Draft, Receipt
 from tidings.domain.counters import Tally
@@ -29,8 +29,6 @@ from tidings.storage import Store
 
 MOST_FILES = 200
 """Of one mail; what is beyond is in the raw message alone."""
-NOBODY = "unknown@sender.invalid"
-"""Stands for a sender that the mail does not name; `.invalid` is nobody's domain (RFC 2606)."""
 CONFIRMATION = "CONFIRMATION"
 """The type of what is written back to a word such as STOP."""
 _FAILED = frozenset({"failed", ""})
@@ -80,15 +78,16 @@ async def mail(desk: Desk, tenant_id: int, raw: bytes, envelope: Envelope = PLAI
         for file in found.files[:MOST_FILES]
     ]
     raw_hash = await _kept(desk, tenant_id, raw) if raw else None
+    source_id = envelope.source_id or await asyncio.to_thread(fingerprint, raw or msgspec.json.encode(found))
     speaks_of = what.message_id if isinstance(what, Bounce | Complaint) else None
     arrival = Arrival(
         incoming=Incoming(
             source=envelope.source,
-            source_id=envelope.source_id or fingerprint(raw or msgspec.json.encode(found)),
+            source_id=source_id,
             channel="email",
             contact_id=0,
             received_at=desk.clock(),
-            sender=found.sender.email or NOBODY,
+            sender=found.sender.email or threads.NOBODY,
             sender_name=found.sender.name[:200],
             automatic=not isinstance(what, kind.Reply),
             to=tuple(person.email for person in found.to),
@@ -101,6 +100,7 @@ async def mail(desk: Desk, tenant_id: int, raw: bytes, envelope: Envelope = PLAI
             in_reply_to=found.in_reply_to,
             references=found.references,
             raw_hash=raw_hash,
+            reply_to=next((person.email for person in found.reply_to if person.email != found.sender.email), None),
         ),
         clues=match.clues(desk.signer, tenant_id, found, envelope.reached, speaks_of=speaks_of),
         receipts=_receipts(what, desk.clock()),
@@ -140,7 +140,7 @@ async def notice(desk: Desk, tenant_id: int, provider_id: int, heard: Notice) ->
 def _number(sender: str) -> str:
     """In E.164 where it is a number; whatever else somebody writes under is taken as it is."""
     try:
-        return phone.normalise(sender, field="sender") if sender.startswith("+") else storable(sender).strip() or NOBODY
+        return phone.normalise(sender, field="sender") if sender.startswith("+") else storable(sender).strip() or threads.NOBODY
     except Invalid:
         return storable(sender)
 
@@ -182,7 +182,7 @@ def _receipts(what: Kind, at: int) -> tuple[Receipt, ...]:
 def _take_text(tx: Tx, tenant_id: int, arrival: Arrival, *, now: int) -> Taken:
     taken = threads.take(tx, tenant_id, arrival, now=now)
     if taken.answer and phone.is_e164(arrival.incoming.sender):
-        answer = arrival.answer
+        answer = templates.literal(arrival.answer)
         content = Content(0, tenant_id, "sms", "text", "", answer, "", answer, "[]", "[]")
         draft = Draft(
             tenant_id=tenant_id,
@@ -211,9 +211,3 @@ def _noticed(tx: Tx, tenant_id: int, provider_id: int, heard: Notice, *, now: in
     enrollments.complete(tx, tenant_id, [], ending, tally, now=now)
     counters.fold(tx, tally)
     return True
-
-
-def check_answer(answer: str) -> None:
-    """Raises Invalid for an answer that could not be sent as it stands: what looks like a template would be filled in."""
-    if "{{" in answer or "{%" in answer or "{#" in answer:
-        raise Invalid("The answer must not contain {{, {% or {#")

@@ -28,6 +28,7 @@ _MARKUP = re.compile(r"<(?:(!--)|(/?)([A-Za-z][^\s/>]{0,40})|(?=[!?/]))")
 _ATTRIBUTE = re.compile(r"""[\s/]*([^\s/>=][^\s/>=]*|=[^\s/>=]*)(?:\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>"'][^\s>]*)|(?=>)|(["'])))?""")
 _TAG_END = re.compile(r"[\s/]*>")
 _COMMENT_END = re.compile(r"--!?>")
+_BRACKET = re.compile(">")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
 
 
@@ -47,6 +48,7 @@ class _Tamer:
         self._open: list[str] = []
         self._depth = 0
         self._formatting = 0
+        self._endless: set[re.Pattern[str]] = set()
 
     def run(self) -> None:
         html = self._html
@@ -69,13 +71,16 @@ class _Tamer:
 
     def _past_comment(self, found: re.Match[str]) -> None:
         html, at = self._html, found.end()
-        if found[1] is None or html.startswith((">", "->"), at):
-            end = html.find(">", at) + 1
-        else:
-            closing = _COMMENT_END.search(html, at)
-            end = closing.end() if closing else 0
+        closing = self._ahead(_BRACKET if found[1] is None or html.startswith((">", "->"), at) else _COMMENT_END, at)
         # One that never ends hides the rest from a browser, and with it perhaps all there is; so its text is shown.
-        self._at = end or at
+        self._at = closing.end() if closing else at
+
+    def _ahead(self, closing: re.Pattern[str], at: int) -> re.Match[str] | None:
+        """The next of these from here on. That there is none is found out once: the rest is not read through again for each beginning."""
+        found = None if closing in self._endless else closing.search(self._html, at)
+        if found is None:
+            self._endless.add(closing)
+        return found
 
     def _tag(self, closing: bool, name: str, at: int) -> bool:
         """Goes past one tag; False when the text ends within it."""
@@ -99,7 +104,7 @@ class _Tamer:
         return True
 
     def _past_silent(self, name: str) -> None:
-        end = re.compile(rf"</{name}[\s/>]", re.IGNORECASE).search(self._html, self._at)
+        end = self._ahead(re.compile(rf"</{name}[\s/>]", re.IGNORECASE), self._at)
         if end is not None:
             self._at = end.start()
 

@@ -28,6 +28,8 @@ UNSUBSCRIBE_PATH = "/unsubscribe/"
 """Then the token of `Signer.unsubscribe`; GET shows a page, POST unsubscribes (RFC 8058)."""
 MAX_SUBJECT = 4_000
 _CACHED = 512
+_CACHED_CHARACTERS = 16 * 1024 * 1024
+"""Of all prepared contents together; in memory each is about ten times that."""
 _TEMPLATED = re.compile(r"\{[{%]")
 
 
@@ -106,9 +108,12 @@ class Composer:
         made = Ready(content, self._public_url)
         if content.id:
             self._ready[content.id] = made
-            if len(self._ready) > _CACHED:
+            while len(self._ready) > _CACHED or (len(self._ready) > 1 and self._held() > _CACHED_CHARACTERS):
                 self._ready.popitem(last=False)
         return made
+
+    def _held(self) -> int:
+        return sum(len(ready.content.html) + len(ready.content.text) for ready in list(self._ready.values()))
 
     def message_id(self, tenant_id: int, communication_id: int, serial: int) -> str:
         """The Message-ID, angle brackets included: the same for every attempt, another for each resend."""

@@ -218,6 +218,17 @@ async def test_an_answer_goes_to_who_wrote_last_and_refers_to_what_went_before(a
     assert back.communication_id == body["communication_id"]
 
 
+async def test_who_asks_to_be_answered_elsewhere_is_answered_there(api: Api):
+    raw = mail("Shop <noreply@shop.example>", "I have a question", reply_to="Carla <carla@example.test>", message_id="<f1@shop.example>")
+    taken = await write(api, raw)
+    conversation = ids.spell("conversation", taken.conversation_id or 0)
+    answer = await api.client.post(f"{PATH}/{conversation}/reply", json={"text": "Ask away"})
+    assert answer.status_code == 201, answer.text
+    (left,) = await api.dispatch()
+    assert isinstance(left, Email)
+    assert left.recipients == ("carla@example.test",)
+
+
 async def test_an_answer_has_text_and_html_a_subject_of_its_own_and_files(api: Api):
     conversation, _ = await asked(api)
     wanted = {

@@ -1,6 +1,7 @@
 """DELETE /{id}: gone for good."""
 
 import asyncio
+import threading
 
 import httpx2
 import msgspec
@@ -12,6 +13,9 @@ from tests.support.recount import counted, recounted
 from tests.support.ways import WAYS
 from tidings.api.alpha import lifecycle
 from tidings.clock import HOUR
+from tidings.database import Tx
+from tidings.domain import communications, counters, enrollments
+from tidings.domain.counters import Tally
 from tidings.rendering.compose import UNSUBSCRIBE_PATH
 
 
@@ -160,3 +164,26 @@ async def test_with_mail_and_contact_deleted_nobody_is_left_to_unsubscribe(api: 
     way_out = UNSUBSCRIBE_PATH + api.signer.unsubscribe(api.tenant.id, 1)
     for method in ("GET", "POST"):
         assert (await api.stranger.request(method, way_out)).status_code == 404
+
+
+async def test_who_unsubscribes_while_it_is_being_deleted_is_not_counted_for_a_mail_that_is_gone(api: Api):
+    tenant_id, communication_id = api.signer.parse_communication((await api.send())["id"]) or (0, 0)
+    await api.dispatch()
+    taken_back, unsubscribed = threading.Event(), threading.Event()
+
+    def delete(tx: Tx) -> None:
+        tally = Tally()
+        communications.delete(tx, tenant_id, [communication_id], tally, author="test", now=api.at)
+        counters.fold(tx, tally)
+        taken_back.set()
+        # whoever does not wait for this transaction is through by then
+        unsubscribed.wait(0.5)
+
+    deleting = asyncio.create_task(api.db.write(delete))
+    await asyncio.to_thread(taken_back.wait)
+    assert await api.db.write(enrollments.unsubscribe, tenant_id, communication_id, now=api.at)
+    unsubscribed.set()
+    await deleting
+    assert await api.db.read(counted, tenant_id) == await api.db.read(recounted, tenant_id) == {}
+    assert await api.rows("SELECT kind FROM interactions WHERE tenant_id = :t", t=tenant_id) == []
+    assert await api.rows("SELECT address FROM suppressions WHERE tenant_id = :t", t=tenant_id) == [("ann@example.test",)]

@@ -135,3 +135,48 @@ async def test_a_template_goes_to_a_list_later(api: Api):
     assert await api.dispatch() == []
     api.at += 3_600_000
     assert len(await api.dispatch()) == 5
+
+
+async def deny(api: Api, *emails: str) -> None:
+    for email in emails:
+        (contact,) = (await api.client.get("/api/v1/contacts", params={"email": email})).json()["contacts"]
+        answer = await api.client.patch(f"/api/v1/contacts/{contact['id']}", json={"consent": {"email": "denied"}})
+        assert answer.status_code == 200
+
+
+async def test_who_denies_consent_before_the_day_is_not_written_to(api: Api):
+    list_id = await listed(api, "ann@example.test", "bob@example.test", "eve@example.test")
+    # of one a name is known: such a mail is kept in another way
+    await api.run("UPDATE contacts SET first_name = 'Bob' WHERE tenant_id = :t AND email_key = 'bob@example.test'", t=api.tenant.id)
+    body = {**MAIL, "recipientListId": list_id, "scheduledAt": "2025-06-18T13:00:00Z"}
+    assert (await api.client.post(f"{PATH}/schedule", json=body)).status_code == 200
+    await drain(api)
+    api.at += 60_000
+    await deny(api, "ann@example.test", "bob@example.test")
+    api.at += 3_600_000
+    assert [mail.recipients for mail in await api.dispatch()] == [("eve@example.test",)]  # pyright: ignore
+    rows = await api.rows("SELECT state, error FROM communications WHERE tenant_id = :t AND state <> 'sent' ORDER BY id", t=api.tenant.id)
+    assert rows == [("suppressed", f"{name}@example.test must not be written to: no consent") for name in ("ann", "bob")]
+
+
+async def test_who_is_named_along_with_a_list_is_written_to_without_consent_and_so_are_the_others(api: Api):
+    list_id = await listed(api, "ann@example.test", "bob@example.test", "eve@example.test")
+    await deny(api, "ann@example.test")
+    api.at += 60_000
+    await api.send(recipients=["ann@example.test"], recipientListId=list_id)
+    later = {
+        **MAIL,
+        "recipients": ["bob@example.test", "zoe@example.test"],
+        "recipientListId": list_id,
+        "scheduledAt": "2025-06-18T13:00:00Z",
+    }
+    assert (await api.client.post(f"{PATH}/schedule", json=later)).status_code == 200
+    await drain(api)
+    out = await api.dispatch()
+    assert sorted(mail.recipients for mail in out) == [(f"{name}@example.test",) for name in ("ann", "bob", "eve")]  # pyright: ignore
+    await deny(api, "bob@example.test")
+    api.at += 3_600_000
+    assert sorted(mail.recipients for mail in await api.dispatch()) == [  # pyright: ignore
+        ("bob@example.test", "zoe@example.test"),
+        ("eve@example.test",),
+    ]

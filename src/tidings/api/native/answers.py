@@ -149,13 +149,13 @@ def _contact(tx: Tx, conversation: Conversation, where: str) -> int | None:
 
 
 def _whom(tx: Tx, conversation: Conversation) -> str:
-    """Who wrote last, else whom it is with."""
+    """Who wrote last (where they ask to be answered, RFC 5322, 3.6.2), else whom it is with."""
     heard = threads.last_heard(tx, conversation.tenant_id, conversation.id)
-    where = heard.sender if heard is not None and heard.channel == conversation.channel else None
+    where = heard.reply_to or heard.sender if heard is not None and heard.channel == conversation.channel else None
     if where is None and conversation.contact_id is not None:
         contact = contacts.get(tx, conversation.tenant_id, conversation.contact_id)
         where = None if contact is None else contact.email if conversation.channel == "email" else contact.phone
-    if not where:
+    if not where or where == threads.NOBODY:
         raise Conflict("There is nobody to answer in this conversation")
     if conversation.channel == "sms":
         if not phone.is_e164(where):

@@ -153,13 +153,14 @@ ALTER TABLE communications RENAME COLUMN conversation_id TO conversation_key;
 ALTER TABLE communications ADD COLUMN conversation_id bigint;
 UPDATE communications SET conversation_id = (SELECT v.id FROM conversations v WHERE v.tenant_id = communications.tenant_id AND v.key = communications.conversation_key) WHERE conversation_key IS NOT NULL;
 ALTER TABLE communications DROP COLUMN conversation_key;
+CREATE INDEX communications_conversation ON communications (tenant_id, conversation_id) WHERE conversation_id IS NOT NULL;
+UPDATE conversations SET related_entity_type = (SELECT c.related_entity_type FROM communications c WHERE c.tenant_id = conversations.tenant_id AND c.conversation_id = conversations.id AND c.related_entity_type IS NOT NULL AND c.related_entity_id IS NOT NULL ORDER BY c.id LIMIT 1), related_entity_id = (SELECT c.related_entity_id FROM communications c WHERE c.tenant_id = conversations.tenant_id AND c.conversation_id = conversations.id AND c.related_entity_type IS NOT NULL AND c.related_entity_id IS NOT NULL ORDER BY c.id LIMIT 1);
 -- 1 when attachments travel with it
 ALTER TABLE communications ADD COLUMN attached smallint NOT NULL DEFAULT 0;
 -- of open_count and click_count, those that no machine made
 ALTER TABLE communications ADD COLUMN human_opens integer NOT NULL DEFAULT 0;
 ALTER TABLE communications ADD COLUMN human_clicks integer NOT NULL DEFAULT 0;
 UPDATE communications SET human_opens = open_count, human_clicks = click_count WHERE open_count > 0;
-CREATE INDEX communications_conversation ON communications (tenant_id, conversation_id) WHERE conversation_id IS NOT NULL;
 CREATE INDEX communications_entity ON communications (tenant_id, related_entity_type, related_entity_id) WHERE related_entity_id IS NOT NULL;
 CREATE INDEX communications_sent ON communications (tenant_id, sent_at) WHERE sent_at IS NOT NULL;
 CREATE INDEX communications_failed ON communications (tenant_id, created_at) WHERE sent_at IS NULL AND state IN ('failed', 'suppressed');

@@ -46,6 +46,8 @@ CREATE INDEX communications_receipt ON communications (tenant_id, provider_messa
 
 -- stop, start or help, when a text was one of these words
 ALTER TABLE inbound_messages ADD COLUMN keyword text;
+-- where an answer is wanted, when that is not where it came from
+ALTER TABLE inbound_messages ADD COLUMN reply_to text;
 
 -- what was said with one contact, in its order; SQLite would pay more for keeping it at every sending than a reading saves
 DROP INDEX communications_contact; --@postgres

@@ -15,7 +15,7 @@ from tidings.domain.communications.change import Deleted, cancel, comment, delet
 from tidings.domain.communications.claim import Queue, claim, hasten, queues, release, renew, sweep, waiting
 from tidings.domain.communications.mailing import begin_mailing, continue_mailing
 from tidings.domain.communications.receipt import Receipt, by_provider_message, heed, receive
-from tidings.domain.communications.record import Communication, Due, Noted, due, dues, get, history, page, scheduled, several, subject
+from tidings.domain.communications.record import Communication, Due, Noted, due, dues, get, history, hold, page, scheduled, several, subject
 from tidings.domain.communications.report import Hit, followed, link_target, track
 from tidings.domain.communications.settle import Settled, Settlement, settle
 from tidings.domain.communications.wording import forget_wording, keep_wording
@@ -52,6 +52,7 @@ __all__ = [
     "hasten",
     "heed",
     "history",
+    "hold",
     "in_process",
     "keep_wording",
     "link_target",

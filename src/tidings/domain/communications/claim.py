@@ -77,7 +77,9 @@ def _heeding(tx: Tx, due: Due) -> Due:
     blocked = suppressions.matching(tx, due.tenant_id, due.channel, everybody)
     if everybody <= blocked.keys():
         return msgspec.structs.replace(due, suppressed=blocked[due.address.lower()])
-    return msgspec.structs.replace(due, recipients=msgspec.json.encode({**lists, "skip": sorted(blocked)}).decode())
+    # consent is asked for of one, and must not take the mail from others
+    suppressed = due.suppressed if len(everybody) == 1 else ""
+    return msgspec.structs.replace(due, suppressed=suppressed, recipients=msgspec.json.encode({**lists, "skip": sorted(blocked)}).decode())
 
 
 def waiting(tx: Tx, tenant_id: int, channel: str, *, now: int, most: int) -> int:

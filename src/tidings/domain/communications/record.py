@@ -73,6 +73,12 @@ def get(tx: Tx, tenant_id: int, communication_id: int) -> Communication | None:
     return tx.one(Communication, _COMMUNICATION + " AND c.id = :id", tenant_id=tenant_id, id=communication_id)
 
 
+def hold(tx: Tx, tenant_id: int, communication_id: int) -> Communication | None:
+    """The same, held until the transaction ends: for who counts in its hour, while others may send it again, settle or delete it."""
+    tx.rows("SELECT id FROM communications WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE", tenant_id=tenant_id, id=communication_id)
+    return get(tx, tenant_id, communication_id)
+
+
 def subject(row: Communication) -> events.Subject:
     """The ledger's view of it, counted in the hour of its sending, else of its acceptance."""
     return events.Subject(
@@ -201,9 +207,11 @@ DUE: LiteralString = (
     " COALESCE(c.sender_name, k.sender_name, t.sender_name), COALESCE(c.reply_to, k.reply_to, ''), COALESCE(c.subject, ''), COALESCE(c.variables, '{}'),"
     " c.track_opens, c.track_links, c.created_at, COALESCE(p.first_name, ''), COALESCE(p.last_name, ''), COALESCE(p.company, ''), COALESCE(p.email, ''),"
     " COALESCE(p.phone, ''), COALESCE(p.locale, ''), COALESCE(p.timezone, ''), COALESCE(p.attributes, '{}'),"
-    # consent may be withdrawn while a message waits, for as long as its campaign is paused
+    # consent may be withdrawn while a message waits: for its campaign, or for the day that its list is written to; whoever had denied it
+    # before and is written to along with a list was named
     " CASE WHEN c.exempt = 1 THEN '' ELSE COALESCE(s.reason,"
-    " CASE WHEN c.campaign_id IS NOT NULL AND CASE c.channel WHEN 'email' THEN p.email_denied_at ELSE p.sms_denied_at END IS NOT NULL"
+    " CASE WHEN CASE c.channel WHEN 'email' THEN p.email_denied_at ELSE p.sms_denied_at END"
+    " >= CASE WHEN c.campaign_id IS NOT NULL THEN 0 WHEN c.list_id IS NOT NULL THEN c.created_at END"
     " THEN 'no consent' END, '') END, COALESCE(c.conversation_id, 0), c.attached, COALESCE(c.list_id, 0),"
     " COALESCE(t.reply_address, ''), COALESCE(t.bounce_address, '')"
     " FROM communications c JOIN tenants t ON t.id = c.tenant_id"

@@ -43,6 +43,8 @@ def unsubscribe(tx: Tx, tenant_id: int, communication_id: int, *, now: int) -> b
 
     Answers False when its reader is not known; doing it twice changes nothing.
     """
+    # before it is looked at: a deletion takes back what it finds counted
+    communications.hold(tx, tenant_id, communication_id)
     found = reader(tx, tenant_id, communication_id)
     if found is None:
         return False

@@ -7,11 +7,12 @@ from tidings.domain.threads.listing import Filters, Received, last_heard, last_s
 from tidings.domain.threads.read import BEGINNING, END, Said, get, inbound, of_entity, outbound, received, thread
 from tidings.domain.threads.receive import Incoming, store_inbound
 from tidings.domain.threads.record import Conversation, Inbound, Status
-from tidings.domain.threads.take import Arrival, Clue, Keyword, Taken, take
+from tidings.domain.threads.take import NOBODY, Arrival, Clue, Keyword, Taken, take
 
 __all__ = [
     "BEGINNING",
     "END",
+    "NOBODY",
     "STATUSES",
     "Ancestor",
     "Arrival",

@@ -39,6 +39,8 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     in_reply_to: str | None = None
     references: tuple[str, ...] = ()
     graph_message_id: str | None = None
+    # where an answer is wanted, when that is not where it came from
+    reply_to: str | None = None
     related_entity_type: str | None = None
     related_entity_id: str | None = None
     raw_hash: str | None = None
@@ -77,11 +79,12 @@ def store_inbound(tx: Tx, tenant_id: int, conversation_id: int, incoming: Incomi
     """
     row = tx.row(
         "INSERT INTO inbound_messages (tenant_id, channel, conversation_id, contact_id, communication_id, source, source_id, automatic, sender, sender_name,"
-        " recipients, subject, text, html, reply, message_id, in_reply_to, reference_ids, graph_message_id, related_entity_type, related_entity_id,"
+        " recipients, subject, text, html, reply, message_id, in_reply_to, reference_ids, graph_message_id, reply_to, related_entity_type, related_entity_id,"
         " raw_hash, received_at, created_by, updated_by, created_at, updated_at)"
         " SELECT :tenant_id, :channel, v.id, :contact_id, :communication_id, :source, :source_id, :automatic, :sender, :sender_name, :recipients,"
-        " :subject, :text, :html, :reply, :message_id, :in_reply_to, :reference_ids, :graph_message_id, COALESCE(:entity_type, v.related_entity_type),"
-        " COALESCE(:entity_id, v.related_entity_id), :raw_hash, :received_at, :created_by, :created_by, :now, :now"
+        " :subject, :text, :html, :reply, :message_id, :in_reply_to, :reference_ids, :graph_message_id, :reply_to,"
+        " COALESCE(:entity_type, v.related_entity_type), COALESCE(:entity_id, v.related_entity_id),"
+        " :raw_hash, :received_at, :created_by, :created_by, :now, :now"
         " FROM conversations v WHERE v.tenant_id = :tenant_id AND v.id = :id"
         " ON CONFLICT (tenant_id, source, source_id) DO NOTHING RETURNING id",
         tenant_id=tenant_id,

@@ -56,6 +56,7 @@ class Inbound(msgspec.Struct, frozen=True):
     in_reply_to: str | None
     reference_ids: str
     graph_message_id: str | None
+    reply_to: str | None
     related_entity_type: str | None
     related_entity_id: str | None
     raw_hash: str | None
@@ -77,7 +78,7 @@ _BEFORE: LiteralString = (
     " i.sender, i.sender_name, i.recipients, i.subject, "
 )
 _AFTER: LiteralString = (
-    ", i.message_id, i.in_reply_to, i.reference_ids, i.graph_message_id,"
+    ", i.message_id, i.in_reply_to, i.reference_ids, i.graph_message_id, i.reply_to,"
     " i.related_entity_type, i.related_entity_id, i.raw_hash, i.received_at, i.created_by, i.updated_by, i.created_at, i.updated_at, i.keyword"
     " FROM inbound_messages i JOIN conversations v ON v.tenant_id = i.tenant_id AND v.id = i.conversation_id WHERE i.tenant_id = :tenant_id"
 )

@@ -18,6 +18,8 @@ from tidings.domain.threads.join import Beginning, begin, discard, rooted
 from tidings.domain.threads.receive import Incoming, storable, store_inbound
 
 Keyword = Literal["stop", "start", "help"]
+NOBODY = "unknown@sender.invalid"
+"""Stands for a sender that the mail does not name; `.invalid` is nobody's domain (RFC 2606)."""
 
 HELPED = clock.MINUTE
 """Milliseconds in which a conversation is told about HELP once."""
@@ -150,7 +152,9 @@ def _contact(tx: Tx, tenant_id: int, incoming: Incoming, communication_id: int |
     else:
         found = contacts.find_by_email(tx, tenant_id, incoming.sender)
         first, _, last = incoming.sender_name.partition(" ")
-        fields = contacts.Fields(email=incoming.sender, first_name=first, last_name=last)
+        # a machine that wrote to us, or somebody who does not say who they are, is nobody to send campaigns to
+        consent = "denied" if incoming.automatic or incoming.sender == NOBODY else msgspec.UNSET
+        fields = contacts.Fields(email=incoming.sender, first_name=first, last_name=last, email_consent=consent)
     return found if found is not None else contacts.upsert(tx, tenant_id, fields, now=now)[0]
 
 
@@ -215,7 +219,7 @@ def _reported(tx: Tx, tenant_id: int, arrival: Arrival, *, now: int) -> Taken | 
 
 def _replied(tx: Tx, tenant_id: int, taken: Taken, incoming: Incoming, *, now: int) -> Taken:
     """Counts the reply, and ends the enrollment when its campaign asks for that."""
-    answered = communications.get(tx, tenant_id, taken.communication_id) if taken.communication_id is not None else None
+    answered = communications.hold(tx, tenant_id, taken.communication_id) if taken.communication_id is not None else None
     if answered is None:
         return taken
     tally = Tally()
@@ -253,8 +257,8 @@ def _heeded(tx: Tx, tenant_id: int, taken: Taken, keyword: Keyword, incoming: In
 def _stopped(tx: Tx, tenant_id: int, taken: Taken, incoming: Incoming, *, now: int) -> tuple[Taken, bool]:
     """Takes the number off texts and ends the enrollment that wrote to it; and whether the number was not off them before."""
     number, communication_id = incoming.sender, taken.communication_id
+    answered = communications.hold(tx, tenant_id, communication_id) if communication_id is not None else None
     changed = suppressions.add(tx, tenant_id, "sms", number, "unsubscribed", detail="STOP", communication_id=communication_id, now=now)
-    answered = communications.get(tx, tenant_id, communication_id) if communication_id is not None else None
     if answered is None:
         return taken, changed
     tally = Tally()
