@@ -3,12 +3,11 @@
 import re
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from tidings.api.auth import CHALLENGE
-from tidings.api.wire import Reply
+from tidings.api.wire import Reply, moment
 from tidings.errors import (
     Conflict,
     Forbidden,
@@ -100,7 +99,7 @@ def alpha(fault: Fault) -> dict[str, Any]:
     # a field's name at the beginning of a sentence stays as it is on the wire
     if not (isinstance(fault.error, Invalid) and fault.error.fields):
         sentence = sentence[:1].upper() + sentence[1:]
-    return {"detail": sentence, "time": _millis(fault.at), "title": HTTPStatus(fault.status).phrase}
+    return {"detail": sentence, "time": moment(fault.at), "title": HTTPStatus(fault.status).phrase}
 
 
 def everlytic(fault: Fault) -> dict[str, Any] | str:
@@ -114,7 +113,7 @@ def everlytic(fault: Fault) -> dict[str, Any] | str:
 def rocketcoms(fault: Fault) -> dict[str, Any]:
     """rocketcoms' body; it has codes for 400, 401, 403, 404 and 500, and every other status reads as its class."""
     code = fault.status if fault.status in {400, 401, 403, 404} else 500 if fault.status >= 500 else 400
-    return {"status": f"{code:04d}", "traceId": fault.trace_id, "message": fault.error.message, "timestamp": _millis(fault.at)}
+    return {"status": f"{code:04d}", "traceId": fault.trace_id, "message": fault.error.message, "timestamp": moment(fault.at)}
 
 
 def _headers(error: TidingsError) -> dict[str, str]:
@@ -131,7 +130,3 @@ def _headers(error: TidingsError) -> dict[str, str]:
 
 def _below(path: str, root: str) -> bool:
     return path == root or path.startswith(f"{root}/")
-
-
-def _millis(at: int) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"

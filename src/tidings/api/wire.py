@@ -284,6 +284,11 @@ def instant_or_none(at: int | None) -> str | None:
     return None if at is None else instant(at)
 
 
+def moment(at: int) -> str:
+    """An instant in milliseconds as ISO 8601 with `Z` and three digits of the second (alpha, rocketcoms)."""
+    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
+
+
 @lru_cache(maxsize=4096)
 def _second(at: int) -> str:
     # rows of one page were mostly made and changed within the same few seconds

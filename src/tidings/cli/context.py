@@ -17,6 +17,7 @@ from tidings.database import Database, open_database
 from tidings.database.migrate import migrate, pending
 from tidings.delivery import listening
 from tidings.domain import tenants
+from tidings.domain.page import Page
 from tidings.domain.tenants import Tenant
 from tidings.errors import Invalid, NotFound, Unavailable
 from tidings.inbound.receive import Desk
@@ -31,6 +32,9 @@ from tidings.signing import Signer, Vault
 from tidings.storage import open_store
 
 T = TypeVar("T")
+
+PAGE = 100
+"""Rows that are read of a listing at a time."""
 
 
 def load(**overrides: str | Path | None) -> Settings:
@@ -126,6 +130,16 @@ async def find_tenant(db: Database, slug: str) -> Tenant:
     if tenant is None:
         raise NotFound(f"There is no tenant {slug!r}; `tidings tenants create {slug}` makes one.")
     return tenant
+
+
+async def everything(db: Database, page: Callable[..., Page[T]], tenant_id: int) -> list[T]:
+    """All rows of a listing, read page by page: `page` takes a transaction, the tenant's id, `limit` and `page`."""
+    found: list[T] = []
+    while True:
+        step = await db.read(page, tenant_id, limit=PAGE, page=len(found) // PAGE + 1)
+        found += step.rows
+        if len(step.rows) < PAGE:
+            return found
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

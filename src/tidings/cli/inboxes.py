@@ -18,8 +18,6 @@ from tidings.inbound.sources import KINDS, SECRETS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Say where mail comes in for a tenant.")
 
-PAGE = 100
-
 Owner = Annotated[str, typer.Option("--tenant", metavar="SLUG", help="Whose mail it is.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call it.")]
 Kind = Annotated[str, typer.Option("--kind", metavar="KIND", help=f"One of {', '.join(KINDS)}.")]
@@ -59,12 +57,7 @@ def listed(tenant: Owner, as_json: Json = False) -> None:
     async def work() -> list[Inbox]:
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
-            found: list[Inbox] = []
-            while True:
-                page = await house.db.read(inboxes.page, owner.id, limit=PAGE, page=len(found) // PAGE + 1)
-                found += page.rows
-                if len(page.rows) < PAGE:
-                    return found
+            return await context.everything(house.db, inboxes.page, owner.id)
 
     found = context.run(work())
     if as_json:

@@ -13,8 +13,6 @@ from tidings.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, list and revoke API keys.")
 
-PAGE = 100
-
 Owner = Annotated[str, typer.Option("--tenant", metavar="SLUG", help="Whose key it is.")]
 
 
@@ -48,12 +46,7 @@ def listed(tenant: Owner, as_json: Json = False) -> None:
     async def work() -> list[Key]:
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
-            found: list[Key] = []
-            while True:
-                page = await house.db.read(keys.page, owner.id, limit=PAGE, page=len(found) // PAGE + 1)
-                found += page.rows
-                if len(page.rows) < PAGE:
-                    return found
+            return await context.everything(house.db, keys.page, owner.id)
 
     found = context.run(work())
     if as_json:

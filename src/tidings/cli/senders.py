@@ -13,8 +13,6 @@ from tidings.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Say who a tenant may write as.")
 
-PAGE = 100
-
 Owner = Annotated[str, typer.Option("--tenant", metavar="SLUG", help="Who writes.")]
 Allowed = Annotated[str, typer.Argument(metavar="ADDRESS", help="A whole domain, or one address.")]
 
@@ -43,12 +41,7 @@ def listed(tenant: Owner, as_json: Json = False) -> None:
     async def work() -> list[Sender]:
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
-            found: list[Sender] = []
-            while True:
-                page = await house.db.read(senders.page, owner.id, limit=PAGE, page=len(found) // PAGE + 1)
-                found += page.rows
-                if len(page.rows) < PAGE:
-                    return found
+            return await context.everything(house.db, senders.page, owner.id)
 
     found = context.run(work())
     if as_json:

@@ -18,6 +18,11 @@ def fold(text: str) -> str:
     return text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
 
 
+def literal(text: str) -> str:
+    """A text for `LIKE … ESCAPE '!'` that matches itself alone."""
+    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
+
+
 def install(connection: sqlite3.Connection) -> None:
     """Makes the functions known to a connection."""
     connection.create_function("fold", 1, _fold, deterministic=True)

@@ -10,6 +10,7 @@ from typing import Final, Literal, LiteralString, NamedTuple
 import msgspec
 
 from tidings.database import Tx
+from tidings.database.functions import literal
 from tidings.domain.page import Page
 from tidings.errors import Conflict, NotFound
 
@@ -263,7 +264,7 @@ def _refuse_taken(tx: Tx, tenant_id: int, name: str, address: str | None, *, but
         id=but,
         address=address,
         addresses=[address, address.rpartition("@")[2]],
-        within=("%@" + address.replace("!", "!!").replace("%", "!%").replace("_", "!_")) if "@" not in address else "",
+        within=("%@" + literal(address)) if "@" not in address else "",
     )
     if other is not None:
         whose = "is another tenant's" if other[0] != tenant_id else "has an inbox already"

@@ -1,14 +1,13 @@
 """alpha's communication record (CR): its 37 keys, and how a row becomes one. What the operations do is in the modules beside this."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from tidings import ids
 from tidings.api import drafts
-from tidings.api.wire import House
+from tidings.api.wire import House, moment
 from tidings.database import Tx
 from tidings.domain import communications, templates
 from tidings.domain.communications import Communication, Due, Noted
@@ -179,13 +178,8 @@ def conversation(row: Communication) -> str:
     return row.conversation_key or ids.spell("thread", row.id)
 
 
-def moment(at: int) -> str:
-    """An instant in milliseconds as ISO 8601 with `Z` and three digits of the second."""
-    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
-
-
 def moment_or_none(at: int | None) -> str | None:
-    """The same for an instant that may not have come."""
+    """An instant as `moment` spells it, where it may not have come."""
     return None if at is None else moment(at)
 
 

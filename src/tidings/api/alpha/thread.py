@@ -9,8 +9,8 @@ from tidings import ids
 from tidings.api import drafts
 from tidings.api.alpha import records
 from tidings.api.alpha.lookup import AT_ONCE, array, identity, shown_all
-from tidings.api.alpha.records import Event, Gathered, Record, moment
-from tidings.api.wire import Call, House, Parameter, Reply, Route
+from tidings.api.alpha.records import Event, Gathered, Record
+from tidings.api.wire import Call, House, Parameter, Reply, Route, moment
 from tidings.database import Tx
 from tidings.domain import threads
 from tidings.domain.threads import Inbound, Said

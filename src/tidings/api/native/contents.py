@@ -1,4 +1,4 @@
-"""The fields of a body as templates and campaign messages share them: read, completed after a change, prepared, and shown again."""
+"""The fields of a body as templates and campaign messages share them: read, completed after a change, prepared, and shown again; and names."""
 
 import asyncio
 from typing import Any, Literal, Protocol
@@ -128,3 +128,11 @@ def channel_of(call: Call) -> str | None:
     if channel not in (None, "email", "sms"):
         raise Invalid.field("channel", "must be email or sms")
     return channel
+
+
+def name_of(name: str, longest: int) -> str:
+    """What a resource is called, without space around it: one line. Raises Invalid."""
+    name = name.strip()
+    if not name or len(name) > longest or not name.isprintable():
+        raise Invalid.field("name", f"must be one line of 1 to {longest} characters")
+    return name

@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from tidings import ids
 from tidings.api import bodies
 from tidings.api.idempotency import once_said
+from tidings.api.native.contents import name_of
 from tidings.api.wire import PAGED, Call, Reply, Route, created, instant, instant_or_none, listing, no_content, ok
 from tidings.database import Tx
 from tidings.domain import inboxes
@@ -96,7 +97,7 @@ async def change(call: Call) -> Reply:
             merged = {**_opened(before, vault), **asked.settings}
             settings = _settings(before.kind, {field: value for field, value in merged.items() if value is not None})
             sealed, restart = _sealed(vault, settings), _is_elsewhere(before, settings, vault)
-        name = before.name if asked.name is UNSET else _name(asked.name)
+        name = before.name if asked.name is UNSET else name_of(asked.name, NAME_LIMIT)
         return inboxes.update(tx, call.tenant_id, inbox_id, Change(name, address, sealed, restart), now=call.now)
 
     return ok(_shown(await call.db.write(write), vault, call.house.public_url))
@@ -121,7 +122,7 @@ def made(vault: Vault, asked: NewInbox) -> New:
     settings = _settings(asked.kind, asked.settings)
     return New(
         kind=asked.kind,
-        name=_name(asked.name),
+        name=name_of(asked.name, NAME_LIMIT),
         address=_address(asked.kind, asked.address),
         token=secrets.token_urlsafe(TOKEN_BYTES) if KINDS[asked.kind].webhook else None,
         settings=_sealed(vault, settings),
@@ -154,13 +155,6 @@ def _address(kind: str, given: str | None) -> str | None:
     if given is None:
         raise Invalid.field("address", "is required: one address or a whole domain")
     return sources.address(given)
-
-
-def _name(name: str) -> str:
-    name = name.strip()
-    if not name or len(name) > NAME_LIMIT or not name.isprintable():
-        raise Invalid.field("name", f"must be one line of 1 to {NAME_LIMIT} characters")
-    return name
 
 
 def _opened(row: Inbox, vault: Vault) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from tidings import ids
 from tidings.api import bodies, callbacks
 from tidings.api.idempotency import once_said
-from tidings.api.native.contents import Channel, channel_of
+from tidings.api.native.contents import Channel, channel_of, name_of
 from tidings.api.wire import Call, House, Parameter, Reply, Route, created, instant, instant_or_none, listing, no_content, ok
 from tidings.database import Tx
 from tidings.domain import carriers, communications
@@ -64,7 +64,7 @@ class ProviderAnswer(msgspec.Struct):
 async def create(call: Call) -> Reply:
     """201. The first of a channel is chosen, later ones when `chosen` says so."""
     new = call.json(NewProvider)
-    name = _checked_name(new.name)
+    name = name_of(new.name, NAME_LIMIT)
     kind = _kind(new.kind, new.channel)
     sealed = _sealed(call.house.vault, kind, new.settings)
 
@@ -94,7 +94,7 @@ async def change(call: Call) -> Reply:
 
     def write(tx: Tx) -> Carrier:
         before = carriers.get(tx, call.tenant_id, carrier_id)
-        name = before.name if asked.name is UNSET else _checked_name(asked.name)
+        name = before.name if asked.name is UNSET else name_of(asked.name, NAME_LIMIT)
         sealed = None
         if asked.settings is not UNSET:
             merged = {**_opened(before, vault), **asked.settings}
@@ -193,13 +193,6 @@ def _shown(row: Carrier, house: House) -> ProviderAnswer:
         created_at=instant(row.created_at),
         updated_at=instant(row.updated_at),
     )
-
-
-def _checked_name(name: str) -> str:
-    name = name.strip()
-    if not name or len(name) > NAME_LIMIT or not name.isprintable():
-        raise Invalid.field("name", f"must be one line of 1 to {NAME_LIMIT} characters")
-    return name
 
 
 def _id(call: Call) -> int:

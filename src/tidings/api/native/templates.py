@@ -8,7 +8,19 @@ from msgspec import UNSET, UnsetType
 
 from tidings import ids
 from tidings.api.idempotency import once_said
-from tidings.api.native.contents import Channel, Format, Said, Variable, channel_of, default_format, plain, prepared, revised, text_of
+from tidings.api.native.contents import (
+    Channel,
+    Format,
+    Said,
+    Variable,
+    channel_of,
+    default_format,
+    name_of,
+    plain,
+    prepared,
+    revised,
+    text_of,
+)
 from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, created, instant, listing, no_content, ok
 from tidings.database import Tx
 from tidings.domain import contacts, templates
@@ -108,7 +120,7 @@ class VersionAnswer(msgspec.Struct):
 async def create(call: Call) -> Reply:
     """201, the template at version 1."""
     new = call.json(NewTemplate)
-    name = _checked_name(new.name)
+    name = name_of(new.name, NAME_LIMIT)
     said = Said(new.subject, new.body, new.format or default_format(new.channel), new.text, plain(new.variables))
     content = await prepared(call.tenant_id, new.channel, said, strict=new.strict)
     revision = Revision(content, template.content_hash(content), call.key_name)
@@ -130,7 +142,7 @@ async def show(call: Call) -> Reply:
 async def revise(call: Call) -> Reply:
     """A new version, unless nothing but the name is changed."""
     change = call.json(Revised)
-    name = UNSET if change.name is UNSET else _checked_name(change.name)
+    name = UNSET if change.name is UNSET else name_of(change.name, NAME_LIMIT)
     before = await call.db.read(templates.get, call.tenant_id, _id(call))
     said = await revised(call.tenant_id, before, change)
     content = await prepared(call.tenant_id, before.channel, said, strict=change.strict)
@@ -237,13 +249,6 @@ def _id(call: Call) -> int:
     if found is None:
         raise NotFound("Template not found")
     return found
-
-
-def _checked_name(name: str) -> str:
-    name = name.strip()
-    if not name or len(name) > NAME_LIMIT or not name.isprintable():
-        raise Invalid.field("name", f"must be one line of 1 to {NAME_LIMIT} characters")
-    return name
 
 
 _CHANNEL = Parameter("channel", words=("email", "sms"))

@@ -6,6 +6,7 @@ from typing import LiteralString
 import msgspec
 
 from tidings.database import Tx
+from tidings.database.functions import literal
 from tidings.database.gate import Param
 from tidings.domain.contacts.record import COLUMNS, Contact
 from tidings.domain.page import Page
@@ -102,7 +103,7 @@ def _where(filters: Filters) -> tuple[LiteralString, dict[str, Param]]:
             " AND (lower(coalesce(email, '') || '\n' || coalesce(phone, '') || '\n' || first_name || ' ' || last_name || '\n' || company)"
             " LIKE lower(:search) ESCAPE '!')"
         )
-        params["search"] = f"%{_literal(filters.search)}%"
+        params["search"] = f"%{literal(filters.search)}%"
     if filters.attributes:
         where += (
             " AND NOT EXISTS (SELECT 1 FROM :wanted(name text, quoted text, bare text) w WHERE"
@@ -118,7 +119,3 @@ def _wanted(name: str, value: str) -> tuple[str, str, str]:
             "attribute", f"must name an attribute by letters, digits, spaces, - and _, no digit first: {name[:40]!a} is none"
         )
     return name, msgspec.json.encode(value).decode(), value
-
-
-def _literal(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

@@ -5,7 +5,7 @@ from typing import LiteralString
 import msgspec
 
 from tidings.database import Tx
-from tidings.database.functions import fold
+from tidings.database.functions import fold, literal
 from tidings.database.gate import Param
 from tidings.domain.page import Page
 from tidings.domain.threads.read import Said
@@ -129,7 +129,7 @@ def _where(filters: Filters) -> tuple[LiteralString, dict[str, Param]]:
             " WHERE c.tenant_id = :tenant_id AND c.conversation_id = conversations.id"
             " AND (COALESCE(r.subject, k.said_subject) LIKE :search ESCAPE '!' OR COALESCE(r.body, k.said_text) LIKE :search ESCAPE '!')))"
         )
-        params["search"] = f"%{_literal(fold(filters.search))}%"
+        params["search"] = f"%{literal(fold(filters.search))}%"
     return where, params
 
 
@@ -153,7 +153,7 @@ def _which(wanted: Received) -> tuple[LiteralString, dict[str, Param]]:
         params["sender"] = wanted.sender.lower()
     if wanted.recipient is not None:
         where += " AND lower(i.recipients) LIKE :recipient ESCAPE '!'"
-        params["recipient"] = f"%{_literal(msgspec.json.encode(wanted.recipient.lower()).decode())}%"
+        params["recipient"] = f"%{literal(msgspec.json.encode(wanted.recipient.lower()).decode())}%"
     if wanted.since is not None:
         where += " AND i.received_at >= :since"
         params["since"] = wanted.since
@@ -161,7 +161,3 @@ def _which(wanted: Received) -> tuple[LiteralString, dict[str, Param]]:
         where += " AND i.received_at < :before"
         params["before"] = wanted.before
     return where, params
-
-
-def _literal(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")
