@@ -5,9 +5,12 @@ from collections import defaultdict
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain.counters import Counts, hour_of
+from tidings.domain import events
+from tidings.domain.counters import Counts, hour_of, quarter_of
 
 Buckets = dict[tuple[int | str, ...], dict[str, int]]
+Happened = dict[tuple[int | str, ...], tuple[int, int]]
+Links = dict[tuple[int, ...], tuple[int, ...]]
 COUNTED = [name for name in Counts.__struct_fields__ if name not in {"enrolled", "completed"}]
 
 
@@ -62,6 +65,69 @@ def recounted(tx: Tx, tenant_id: int) -> Buckets:
         for name in COUNTED[1:]:
             hour[name] += msgspec.structs.asdict(more)[name]
     return _something(found)
+
+
+def happened(tx: Tx, tenant_id: int) -> Happened:
+    """What is counted by when it happened: (how often, how often by people) of each kind in each quarter of an hour."""
+    return {
+        tuple(row[:5]): (row[5], row[6])
+        for row in tx.rows(
+            "SELECT quarter, channel, campaign_id, message_id, kind, CAST(SUM(count) AS bigint), CAST(SUM(human) AS bigint) FROM activity"
+            " WHERE tenant_id = :t GROUP BY quarter, channel, campaign_id, message_id, kind HAVING SUM(count) <> 0 OR SUM(human) <> 0",
+            t=tenant_id,
+        )
+    }
+
+
+def happened_again(tx: Tx, tenant_id: int) -> Happened:
+    """The same from the interactions themselves."""
+    found: defaultdict[tuple[int | str, ...], list[int]] = defaultdict(lambda: [0, 0])
+    for at, channel, campaign_id, message_id, kind, bot in tx.rows(
+        "SELECT i.at, c.channel, COALESCE(i.campaign_id, 0), COALESCE(i.message_id, 0), i.kind, i.bot FROM interactions i"
+        " JOIN communications c ON c.tenant_id = i.tenant_id AND c.id = i.communication_id WHERE i.tenant_id = :t",
+        t=tenant_id,
+    ):
+        if kind not in events.UNNOTED:
+            times = found[quarter_of(at), channel, campaign_id, message_id, kind]
+            times[0] += 1
+            times[1] += not bot
+    return {key: (count, human) for key, (count, human) in found.items()}
+
+
+def clicks(tx: Tx, tenant_id: int) -> Links:
+    """What is counted of each link of campaign messages: clicks, communications, both of people alone."""
+    return {
+        tuple(row[:3]): tuple(row[3:])
+        for row in tx.rows(
+            "SELECT message_id, content_id, link_index, CAST(SUM(clicks) AS bigint), CAST(SUM(clicked) AS bigint), CAST(SUM(human_clicks) AS bigint),"
+            " CAST(SUM(human_clicked) AS bigint) FROM link_counters WHERE tenant_id = :t GROUP BY message_id, content_id, link_index"
+            " HAVING SUM(clicks) <> 0 OR SUM(clicked) <> 0",
+            t=tenant_id,
+        )
+    }
+
+
+def clicked_again(tx: Tx, tenant_id: int) -> Links:
+    """The same from the interactions themselves."""
+    found: defaultdict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
+    for communication_id, message_id, content_id, link_index, bot in tx.rows(
+        "SELECT i.communication_id, i.message_id, c.content_id, i.link_index, i.bot FROM interactions i"
+        " JOIN communications c ON c.tenant_id = i.tenant_id AND c.id = i.communication_id"
+        " WHERE i.tenant_id = :t AND i.kind = 'clicked' AND i.link_index IS NOT NULL AND i.message_id IS NOT NULL",
+        t=tenant_id,
+    ):
+        found[message_id, content_id, link_index].append((communication_id, bot))
+    return {
+        key: (len(hits), len({who for who, _ in hits}), sum(not bot for _, bot in hits), len({who for who, bot in hits if not bot}))
+        for key, hits in found.items()
+    }
+
+
+def check(tx: Tx, tenant_id: int) -> None:
+    """Fails where anything that is counted differs from what there is."""
+    assert counted(tx, tenant_id) == recounted(tx, tenant_id)
+    assert happened(tx, tenant_id) == happened_again(tx, tenant_id)
+    assert clicks(tx, tenant_id) == clicked_again(tx, tenant_id)
 
 
 def _something(found: Buckets) -> Buckets:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from tests.support.recount import counted, recounted
+from tests.support.recount import check, counted
 from tests.support.walk import House, minutes
 from tidings.clock import SECOND
 from tidings.domain import campaigns, communications, contacts, counters, enrollments, lists
@@ -36,7 +36,7 @@ async def change(house: House, what: str, communication_id: int) -> list[int]:
 
 
 async def assert_counts_are_true(house: House) -> None:
-    assert await house.db.read(counted, house.tenant_id) == await house.db.read(recounted, house.tenant_id)
+    await house.db.read(check, house.tenant_id)
 
 
 async def one(house: House, communication_id: int) -> Communication:
@@ -337,7 +337,7 @@ async def test_whatever_is_done_in_whatever_order_the_counters_equal_a_recount(h
         if action == "dispatch" or row is None:
             await house.dispatch()
         elif action in {"open", "click"}:
-            kind, link = ("opened", None) if action == "open" else ("clicked", 0)
+            kind, link = ("opened", None) if action == "open" else ("clicked", chance.randrange(2))
             await house.db.write(
                 communications.track,
                 [Hit(house.tenant_id, row.id, kind, house.now + chance.choice([0, SECOND]), link, bot=chance.random() < 0.4)] * 2,

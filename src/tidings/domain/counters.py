@@ -9,6 +9,8 @@ from tidings import clock
 from tidings.database import Tx
 
 SLOTS = 8
+QUARTER = clock.HOUR // 4
+"""Milliseconds that activity is counted by: on a quarter of an hour (UTC) begin the hours of every time zone there is."""
 
 
 class Bucket(NamedTuple):
@@ -49,11 +51,49 @@ class Counts(msgspec.Struct, kw_only=True):
     human_clicks: int = 0
 
 
+class Moment(NamedTuple):
+    """A quarter of an hour in which things of one `kind` happened; 0 for no campaign and no message."""
+
+    tenant_id: int
+    quarter: int
+    channel: str
+    campaign_id: int
+    message_id: int
+    kind: str
+
+
+class Link(NamedTuple):
+    """A link of a campaign's message: the place in its content, from 0."""
+
+    tenant_id: int
+    message_id: int
+    content_id: int
+    link_index: int
+
+
+class Times(msgspec.Struct):
+    """How often something happened, and how often no machine did it."""
+
+    count: int = 0
+    human: int = 0
+
+
+class Clicks(msgspec.Struct):
+    """How often a link was followed, and out of how many communications; both again without what machines did."""
+
+    clicks: int = 0
+    clicked: int = 0
+    human_clicks: int = 0
+    human_clicked: int = 0
+
+
 class Tally:
     """Collects what a unit counts, to be written at once at its end."""
 
     def __init__(self) -> None:
         self._buckets: dict[Bucket, Counts] = {}
+        self._moments: dict[Moment, Times] = {}
+        self._links: dict[Link, Clicks] = {}
 
     def at(self, bucket: Bucket) -> Counts:
         """The counts to add to for this bucket."""
@@ -62,9 +102,30 @@ class Tally:
             found = self._buckets[bucket] = Counts()
         return found
 
+    def when(self, moment: Moment) -> Times:
+        """The times to add to for what happened in this quarter of an hour."""
+        return self._moments.setdefault(moment, Times())
+
+    def link(self, link: Link) -> Clicks:
+        """The clicks to add to for this link."""
+        return self._links.setdefault(link, Clicks())
+
     def items(self) -> Iterable[tuple[Bucket, Counts]]:
-        """Everything collected, in one order for all workers, so that none waits for another in a circle."""
+        """Everything counted by hour of sending, in one order for all workers, so that none waits for another in a circle."""
         return sorted(self._buckets.items(), key=lambda item: item[0])
+
+    def moments(self) -> Iterable[tuple[Moment, Times]]:
+        """Everything counted by when it happened, likewise in order."""
+        return sorted(self._moments.items(), key=lambda item: item[0])
+
+    def links(self) -> Iterable[tuple[Link, Clicks]]:
+        """Every link, likewise in order."""
+        return sorted(self._links.items(), key=lambda item: item[0])
+
+
+def quarter_of(instant: int) -> int:
+    """The beginning of the quarter of an hour an instant lies in."""
+    return instant - instant % QUARTER
 
 
 def hour_of(instant: int) -> int:
@@ -73,7 +134,42 @@ def hour_of(instant: int) -> int:
 
 
 def fold(tx: Tx, tally: Tally) -> None:
-    """Adds the tally to the counters."""
+    """Adds the tally to the counters: always in this order, for the sake of those who fold at the same time."""
+    _fold_buckets(tx, tally)
+    _fold_moments(tx, tally)
+    _fold_links(tx, tally)
+
+
+def _fold_moments(tx: Tx, tally: Tally) -> None:
+    rows = [(*moment, tx.slot % SLOTS, times.count, times.human) for moment, times in tally.moments()]
+    if rows:
+        tx.run(
+            "INSERT INTO activity (tenant_id, quarter, channel, campaign_id, message_id, kind, slot, count, human)"
+            " SELECT tenant_id, quarter, channel, campaign_id, message_id, kind, slot, count, human FROM"
+            " :rows(tenant_id bigint, quarter bigint, channel text, campaign_id bigint, message_id bigint, kind text, slot smallint,"
+            " count bigint, human bigint) r WHERE true"
+            " ON CONFLICT (tenant_id, quarter, channel, campaign_id, message_id, kind, slot) DO UPDATE SET"
+            " count = activity.count + excluded.count, human = activity.human + excluded.human",
+            rows=rows,
+        )
+
+
+def _fold_links(tx: Tx, tally: Tally) -> None:
+    rows = [(*link, tx.slot % SLOTS, *msgspec.structs.astuple(clicks)) for link, clicks in tally.links()]
+    if rows:
+        tx.run(
+            "INSERT INTO link_counters (tenant_id, message_id, content_id, link_index, slot, clicks, clicked, human_clicks, human_clicked)"
+            " SELECT tenant_id, message_id, content_id, link_index, slot, clicks, clicked, human_clicks, human_clicked FROM"
+            " :rows(tenant_id bigint, message_id bigint, content_id bigint, link_index integer, slot smallint,"
+            " clicks bigint, clicked bigint, human_clicks bigint, human_clicked bigint) r WHERE true"
+            " ON CONFLICT (tenant_id, message_id, content_id, link_index, slot) DO UPDATE SET"
+            " clicks = link_counters.clicks + excluded.clicks, clicked = link_counters.clicked + excluded.clicked,"
+            " human_clicks = link_counters.human_clicks + excluded.human_clicks, human_clicked = link_counters.human_clicked + excluded.human_clicked",
+            rows=rows,
+        )
+
+
+def _fold_buckets(tx: Tx, tally: Tally) -> None:
     rows = [(*bucket, tx.slot % SLOTS, *msgspec.structs.astuple(counts)) for bucket, counts in tally.items()]
     if not rows:
         return

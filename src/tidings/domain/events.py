@@ -6,7 +6,7 @@ import msgspec
 
 from tidings.database import Tx
 from tidings.domain import counters
-from tidings.domain.counters import Bucket, Tally
+from tidings.domain.counters import Bucket, Link, Moment, Tally
 
 Kind = Literal[
     "sent",
@@ -20,11 +20,17 @@ Kind = Literal[
     "resubscribed",
     "replied",
     "unknown",
+    "deferred",
     "canceled",
     "updated",
     "commented",
 ]
-_UNCOUNTED = frozenset({"unknown", "updated", "commented", "resubscribed"})
+Reason = Literal["invalid", "bounced", "timed_out", "blocked", "spam", "unsubscribed", "other"]
+"""Why a message was refused or came back, whichever carrier says so."""
+
+UNNOTED = frozenset({"unknown", "deferred", "updated", "commented"})
+"""Kinds that no count is kept of."""
+_UNCOUNTED = UNNOTED | {"resubscribed"}
 
 
 class Subject(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +62,9 @@ class Subject(msgspec.Struct, frozen=True, gc=False):
 class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened. `first` tells that it happened to this communication for the first time (opens and clicks),
     `first_human` that no person had done it before, `bot` that it was a machine. `author` is who did it, where somebody asked for it
-    (the name of the API key).
+    (the name of the API key). `reason` is why, `code` the carrier's own word for it (or the status of RFC 3463).
+
+    A click names its link: the place in the content `content_id`, and whether it is the first one there (`new_link`, `new_human_link`).
     """
 
     subject: Subject
@@ -66,7 +74,12 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     first_human: bool = True
     bot: bool = False
     link_index: int | None = None
+    content_id: int | None = None
+    new_link: bool = True
+    new_human_link: bool = True
     detail: str | None = None
+    reason: Reason | None = None
+    code: str | None = None
     user_agent: str | None = None
     ip: str | None = None
     author: str | None = None
@@ -94,14 +107,16 @@ def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
                 event.ip,
                 event.author,
                 int(event.bot),
+                event.reason,
+                event.code,
             )
         )
     if rows:
         tx.run(
             "INSERT INTO interactions (tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author,"
-            " bot) SELECT tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author, bot FROM"
-            " :rows(tenant_id bigint, communication_id bigint, contact_id bigint, campaign_id bigint, message_id bigint, kind text, at bigint,"
-            " link_index integer, detail text, user_agent text, ip text, author text, bot smallint) r",
+            " bot, reason, code) SELECT tenant_id, communication_id, contact_id, campaign_id, message_id, kind, at, link_index, detail, user_agent, ip, author,"
+            " bot, reason, code FROM :rows(tenant_id bigint, communication_id bigint, contact_id bigint, campaign_id bigint, message_id bigint, kind text,"
+            " at bigint, link_index integer, detail text, user_agent text, ip text, author text, bot smallint, reason text, code text) r",
             rows=rows,
         )
     if tally is None:
@@ -109,6 +124,10 @@ def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
 
 
 def _count(tally: Tally, event: Event) -> None:
+    if event.kind not in UNNOTED:
+        times = tally.when(moment(event.subject, event.kind, event.at))
+        times.count += 1
+        times.human += not event.bot
     if event.kind in _UNCOUNTED:
         return
     counts = tally.at(event.subject.bucket())
@@ -122,5 +141,23 @@ def _count(tally: Tally, event: Event) -> None:
         counts.clicked += event.first
         counts.human_clicks += not event.bot
         counts.human_clicked += event.first_human and not event.bot
+        _count_link(tally, event)
     else:
         setattr(counts, event.kind, getattr(counts, event.kind) + 1)
+
+
+def _count_link(tally: Tally, event: Event) -> None:
+    """Only of a campaign's messages: what is said once has few readers, and its links are with its record."""
+    message_id = event.subject.message_id
+    if message_id is None or event.content_id is None or event.link_index is None:
+        return
+    clicks = tally.link(Link(event.subject.tenant_id, message_id, event.content_id, event.link_index))
+    clicks.clicks += 1
+    clicks.clicked += event.new_link
+    clicks.human_clicks += not event.bot
+    clicks.human_clicked += event.new_human_link and not event.bot
+
+
+def moment(subject: Subject, kind: str, at: int) -> Moment:
+    """Where something that happened to it is counted by when it happened."""
+    return Moment(subject.tenant_id, counters.quarter_of(at), subject.channel, subject.campaign_id or 0, subject.message_id or 0, kind)

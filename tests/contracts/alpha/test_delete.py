@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import walk
 from tests.support.api import NOON, Api
-from tests.support.recount import counted, recounted
+from tests.support.recount import check, counted
 from tests.support.ways import WAYS
 from tidings.api.alpha import lifecycle
 from tidings.clock import HOUR
@@ -40,7 +40,7 @@ async def test_it_is_gone_from_every_read_and_from_the_counts(api: Api):
     assert (await api.find(other["id"]))["status"] == "SENT"
     assert await api.rows("SELECT kind FROM interactions WHERE tenant_id = :t", t=api.tenant.id) == [("sent",)]
     counts = await api.db.read(counted, api.tenant.id)
-    assert counts == await api.db.read(recounted, api.tenant.id)
+    await api.db.read(check, api.tenant.id)
     assert [(value["accepted"], value["sent"], value["opened"]) for value in counts.values()] == [(1, 1, 0)]
 
 
@@ -184,6 +184,7 @@ async def test_who_unsubscribes_while_it_is_being_deleted_is_not_counted_for_a_m
     assert await api.db.write(enrollments.unsubscribe, tenant_id, communication_id, now=api.at)
     unsubscribed.set()
     await deleting
-    assert await api.db.read(counted, tenant_id) == await api.db.read(recounted, tenant_id) == {}
+    await api.db.read(check, tenant_id)
+    assert await api.db.read(counted, tenant_id) == {}
     assert await api.rows("SELECT kind FROM interactions WHERE tenant_id = :t", t=tenant_id) == []
     assert await api.rows("SELECT address FROM suppressions WHERE tenant_id = :t", t=tenant_id) == [("ann@example.test",)]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.api import Api
-from tests.support.recount import counted, recounted
+from tests.support.recount import check, counted
 from tests.support.ways import BODY, BROWSER, TARGETS, WAYS, addresses
 from tidings.clock import SECOND
 
@@ -121,7 +121,7 @@ async def test_a_click_within_a_second_of_the_sending_is_a_machines(api: Api):
     await api.dispatch()
     await api.stranger.get(path(record["id"]), headers=BROWSER)
     assert await figures(api) == [(1, 1, 0, 0)]
-    assert await api.db.read(counted, api.tenant.id) == await api.db.read(recounted, api.tenant.id)
+    await api.db.read(check, api.tenant.id)
 
 
 async def test_before_we_know_it_sent_nobody_is_too_fast(api: Api):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.api import Api
-from tests.support.recount import counted, recounted
+from tests.support.recount import check, counted
 from tests.support.ways import BROWSER, WAYS, addresses
 from tidings.clock import SECOND
 from tidings.rendering.compose import UNSUBSCRIBE_PATH
@@ -47,7 +47,7 @@ async def test_opens_at_the_same_moment_are_all_counted(api: Api):
     record = await api.send()
     await asyncio.gather(*(api.stranger.get(path(record["id"]), headers=BROWSER) for _ in range(20)))
     assert (await api.find(record["id"]))["openCount"] == 20
-    assert await api.db.read(counted, api.tenant.id) == await api.db.read(recounted, api.tenant.id)
+    await api.db.read(check, api.tenant.id)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -134,4 +134,4 @@ async def test_what_comes_within_a_second_of_the_sending_is_a_machines_whatever_
     api.at += 1
     await api.stranger.get(path(record["id"]), headers=BROWSER)
     assert await human(api) == [(2, 1)]
-    assert await api.db.read(counted, api.tenant.id) == await api.db.read(recounted, api.tenant.id)
+    await api.db.read(check, api.tenant.id)

@@ -117,7 +117,8 @@ def delete(tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally, *, author: 
     rows = tx.all(
         Counted,
         "DELETE FROM communications WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND state <> 'in_process'"
-        " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, created_at, sent_at, delivered_at, state, enrollment_id",
+        " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, created_at, sent_at, delivered_at, state, enrollment_id,"
+        " content_id",
         tenant_id=tenant_id,
         ids=list(ids),
     )

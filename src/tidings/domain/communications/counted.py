@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain.counters import Counts, Tally
+from tidings.domain import events
+from tidings.domain.counters import Counts, Link, Tally
 from tidings.domain.events import Subject
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """A communication as far as counts depend on it; the columns in this order."""
+    """A communication as far as counts depend on it; the columns in this order. Its content matters only where clicks are taken back."""
 
     tenant_id: int
     id: int
@@ -28,6 +29,7 @@ class Counted(msgspec.Struct, frozen=True):
     delivered_at: int | None
     state: str
     enrollment_id: int | None
+    content_id: int | None = None
 
     def subject(self, at: int | None = None) -> Subject:
         """The ledger's view of it, counted in the hour of `at`: that of its acceptance unless given."""
@@ -94,13 +96,45 @@ def move(tx: Tx, tenant_id: int, moved: Iterable[tuple[Subject, int]], tally: Ta
 
 
 def take_back(tx: Tx, tenant_id: int, rows: Sequence[Counted], tally: Tally) -> None:
-    """Subtracts everything that the communications, which are deleted, have added."""
-    answered = responses(tx, tenant_id, [row.id for row in rows]) if rows else {}
+    """Subtracts everything that the communications, which are deleted, have added. Their interactions must still be there."""
+    if not rows:
+        return
+    ids = [row.id for row in rows]
+    answered = responses(tx, tenant_id, ids)
+    _take_back_moments(tx, tenant_id, {row.id: row.subject() for row in rows}, tally)
+    _take_back_links(tx, tenant_id, {row.id: row.content_id for row in rows if row.content_id is not None}, tally)
     for row in rows:
         tally.at(row.subject().bucket()).accepted -= 1
         hour = tally.at(row.subject(row.sent_at).bucket())
         add(hour, row.outcome(), -1)
         add(hour, answered.get(row.id, Counts()), -1)
+
+
+def _take_back_moments(tx: Tx, tenant_id: int, subjects: dict[int, Subject], tally: Tally) -> None:
+    for communication_id, kind, at, bot in tx.rows(
+        "SELECT communication_id, kind, at, bot FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]",
+        tenant_id=tenant_id,
+        ids=list(subjects),
+    ):
+        if kind not in events.UNNOTED:
+            times = tally.when(events.moment(subjects[communication_id], kind, at))
+            times.count -= 1
+            times.human -= not bot
+
+
+def _take_back_links(tx: Tx, tenant_id: int, contents: dict[int, int], tally: Tally) -> None:
+    for communication_id, message_id, link_index, count, human in tx.rows(
+        "SELECT communication_id, message_id, link_index, COUNT(*), CAST(SUM(1 - bot) AS bigint) FROM interactions"
+        " WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index IS NOT NULL"
+        " AND message_id IS NOT NULL GROUP BY communication_id, message_id, link_index",
+        tenant_id=tenant_id,
+        ids=list(contents),
+    ):
+        clicks = tally.link(Link(tenant_id, message_id, contents[communication_id], link_index))
+        clicks.clicks -= count
+        clicks.clicked -= 1
+        clicks.human_clicks -= human
+        clicks.human_clicked -= human > 0
 
 
 def _at(subject: Subject, at: int) -> Subject:

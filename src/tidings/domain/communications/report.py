@@ -33,7 +33,19 @@ class _Read:
     def __init__(self, row: tuple[Any, ...], added: Sequence[int]) -> None:
         self.subject = events.Subject(*row[:9])
         self.too_soon = 0 if row[9] is None else row[9] + FASTEST_READER
-        self._opens, self._clicks, self._human_opens, self._human_clicks = (now - more for now, more in zip(row[10:], added, strict=True))
+        self._content_id: int = row[14]
+        self._opens, self._clicks, self._human_opens, self._human_clicks = (now - more for now, more in zip(row[10:14], added, strict=True))
+        # of each link that was followed: by somebody, and by a person
+        self._followed: dict[int | None, bool] = {}
+
+    @property
+    def was_clicked(self) -> bool:
+        """Whether it was, before this."""
+        return self._clicks > 0
+
+    def follow(self, link_index: int, *, human: bool) -> None:
+        """Takes note of a link that was followed."""
+        self._followed[link_index] = human or self._followed.get(link_index, False)
 
     def happened(self, hit: Hit, *, bot: bool) -> Iterator[events.Event]:
         """The events of one hit, in the order they came in."""
@@ -44,6 +56,8 @@ class _Read:
             yield self._event(hit, "clicked", bot, first=self._clicks == 0, first_human=self._human_clicks == 0)
             self._clicks += 1
             self._human_clicks += not bot
+            if hit.link_index is not None:
+                self.follow(hit.link_index, human=not bot)
 
     def _event(self, hit: Hit, kind: Literal["opened", "clicked"], bot: bool, *, first: bool, first_human: bool) -> events.Event:
         return events.Event(
@@ -54,6 +68,9 @@ class _Read:
             first_human=first_human,
             bot=bot,
             link_index=hit.link_index if kind == "clicked" else None,
+            content_id=self._content_id,
+            new_link=hit.link_index not in self._followed,
+            new_human_link=not self._followed.get(hit.link_index, False),
             user_agent=hit.user_agent,
             ip=hit.ip,
         )
@@ -73,12 +90,13 @@ def track(tx: Tx, hits: list[Hit]) -> list[bool]:
         " r_clicked_at bigint) r"
         " WHERE tenant_id IN :tenants[bigint] AND id IN :ids[bigint] AND tenant_id = r_tenant_id AND id = r_id"
         " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at), sent_at,"
-        " open_count, click_count, human_opens, human_clicks",
+        " open_count, click_count, human_opens, human_clicks, content_id",
         tenants=sorted({tenant_id for tenant_id, _ in totals}),
         ids=sorted(communication_id for _, communication_id in totals),
         hits=sorted((*key, *entry) for key, entry in totals.items()),
     )
     read = {(row[0], row[1]): _Read(row, totals[row[0], row[1]][:4]) for row in rows}
+    _remember(tx, {key: found for key, found in read.items() if found.was_clicked and totals[key][1]})
     happened: list[events.Event] = []
     hasty: list[Hit] = []
     for hit in hits:
@@ -93,6 +111,22 @@ def track(tx: Tx, hits: list[Hit]) -> list[bool]:
         _disown(tx, hasty)
     events.append(tx, happened)
     return [(hit.tenant_id, hit.communication_id) in read for hit in hits]
+
+
+def _remember(tx: Tx, clicked_again: dict[tuple[int, int], _Read]) -> None:
+    """Tells those that are clicked not for the first time which of their links were followed before."""
+    if not clicked_again:
+        return
+    rows: list[tuple[int, int, int, int]] = tx.rows(
+        "SELECT tenant_id, communication_id, link_index, MIN(bot) FROM interactions WHERE tenant_id IN :tenants[bigint]"
+        " AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index IS NOT NULL GROUP BY tenant_id, communication_id, link_index",
+        tenants=sorted({tenant_id for tenant_id, _ in clicked_again}),
+        ids=sorted(communication_id for _, communication_id in clicked_again),
+    )
+    for tenant_id, communication_id, link_index, bot in rows:
+        found = clicked_again.get((tenant_id, communication_id))
+        if found is not None:
+            found.follow(link_index, human=not bot)
 
 
 def _totals(hits: list[Hit]) -> dict[tuple[int, int], list[int]]:
