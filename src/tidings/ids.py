@@ -22,6 +22,7 @@ PREFIXES = {
     "key": "key_",
     "suppression": "supp_",
     "webhook": "hook_",
+    "delivery": "dlv_",
     "conversation": "conv_",
     "thread": "thrd_",
     "inbound": "inbd_",

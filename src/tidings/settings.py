@@ -8,6 +8,7 @@ import os
 import secrets
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast, get_type_hints
 
@@ -73,6 +74,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dkim_selector: Annotated[str, Meta(description="The DKIM selector, the name of the key's DNS record below `_domainkey`.")] = ""
     dkim_key_file: Annotated[Path | None, Meta(description="The PEM file with the DKIM private key (RSA or Ed25519).")] = None
     webhooks_allow_private: Annotated[bool, Meta(description="Whether webhooks may be sent to private and loopback addresses.")] = False
+    ip: Annotated[
+        Literal["truncate", "drop", "keep"],
+        Meta(
+            description="What is kept of the addresses that mail is opened and requests are made from: `truncate`, the network alone"
+            " (IPv4 /24, IPv6 /48); `drop`, nothing, and no user agent either; `keep`, all of it."
+        ),
+    ] = "truncate"
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="The proxies whose `X-Forwarded-For` is believed: addresses and networks such as `10.0.0.0/8`, with commas between them;"
+            " empty: nobody's."
+        ),
+    ] = ""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="From which level on the log is written; `debug` shows tracebacks.")
     ] = "info"
@@ -202,14 +217,14 @@ def _converted(name: str, value: Any, source: str) -> Any:
 
 _BOOLEANS = {"migrate", "webhooks_allow_private"}
 _NUMBERS = {"database_pool", "lease"}
+_CHOICES = {"log_level": "debug, info, warning or error", "log_format": "text or json", "ip": "truncate, drop or keep"}
 
 
 def _reason(name: str, error: msgspec.ValidationError) -> str:
     if name in _BOOLEANS:
         return "it is true or false"
-    if name in {"log_level", "log_format"}:
-        choices = "debug, info, warning or error" if name == "log_level" else "text or json"
-        return f"it is {choices}"
+    if name in _CHOICES:
+        return f"it is {_CHOICES[name]}"
     if name in _NUMBERS:
         meta = cast(Meta, get_type_hints(Settings, include_extras=True)[name].__metadata__[0])
         return f"it is a whole number from {meta.ge} to {meta.le}"
@@ -229,6 +244,11 @@ def _checked(settings: Settings) -> Settings:
         raise Invalid(f"{_PREFIX}STORAGE_URL must begin with file:/// or s3://.")
     if settings.inbound_listen and not settings.inbound_listen.startswith(("lmtp://", "smtp://", "lmtp+unix:///")):
         raise Invalid(f"{_PREFIX}INBOUND_LISTEN must begin with lmtp://, smtp:// or lmtp+unix:///.")
+    for entry in settings.trusted_proxies.replace(",", " ").split():
+        try:
+            ip_network(entry, strict=False)
+        except ValueError as error:
+            raise Invalid(f"{_PREFIX}TRUSTED_PROXIES: {entry!a} is neither an address nor a network such as 10.0.0.0/8.") from error
     if 0 < len(settings.secret_key) < SHORTEST_SECRET:
         raise Invalid(f"{_PREFIX}SECRET_KEY must have at least {SHORTEST_SECRET} characters.")
     dkim = (settings.dkim_domain, settings.dkim_selector, settings.dkim_key_file)

@@ -7,7 +7,8 @@ import socket
 import time
 import traceback
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 import msgspec
@@ -17,9 +18,21 @@ from granian.server.embed import Server
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Method, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPResponseStartEvent,
+    HTTPScope,
+    LifeSpanReceive,
+    LifeSpanScope,
+    LifeSpanSend,
+    Method,
+    Receive,
+    Scope,
+    Send,
+)
 
 from tidings.api import faults, routes
+from tidings.api.auditing import Book
 from tidings.api.auth import Gatekeeper
 from tidings.api.health import Metrics
 from tidings.api.wire import UPLOAD_LIMIT, Call, House, Reply, Route
@@ -35,25 +48,58 @@ DRAIN_TIME = 10.0
 """Seconds that takes at most."""
 UNMATCHED = "unmatched"
 """What the latency histogram calls the path of every request that no route takes: unknown paths make no labels."""
+_APP = "tidings.app"
+"""What a request's scope calls the application that serves it, on its way through the router."""
 _JSON = b"application/json"
 _encode = msgspec.json.Encoder().encode
 
 
 def create_app(house: House) -> ASGIApp:
     """The whole HTTP side of a house as one ASGI application; every process that serves it has its own."""
-    gatekeeper, metrics = Gatekeeper(house.db), Metrics(house.db)
-    paths: dict[str, dict[str, Route]] = {}
-    for route in routes.collect(house, metrics):
-        paths.setdefault(route.path, {})[route.method] = route
-    endpoints = [Endpoint(house, gatekeeper, metrics, path, table) for path, table in paths.items()]
+    return App(house)
 
-    def fail(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-        return _failed(house, metrics, request.scope, error)
 
+class App:
+    """A house's endpoints behind the router, which is the same for every house of a process."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._gatekeeper, self._metrics = house, Gatekeeper(house.db), Metrics(house.db)
+        book = Book(house)
+        paths: dict[str, dict[str, Route]] = {}
+        for route in routes.collect(house, self._metrics):
+            paths.setdefault(route.path, {})[route.method] = route
+        self.endpoints = {path: Endpoint(house, self._gatekeeper, self._metrics, book, path, table) for path, table in paths.items()}
+        self._router = _router(tuple((path, endpoint.methods) for path, endpoint in self.endpoints.items()))
+
+    async def __call__(self, scope: Scope | LifeSpanScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(cast(LifeSpanReceive, receive), cast(LifeSpanSend, send))
+            return
+        cast(dict[str, Any], scope)[_APP] = self
+        await self._router(scope, receive, send)
+
+    def failed(self, scope: Scope, error: Exception) -> Response[bytes]:
+        """The answer to what no endpoint settled."""
+        return _failed(self._house, self._metrics, scope, error)
+
+    async def _live(self, receive: LifeSpanReceive, send: LifeSpanSend) -> None:
+        """The server's beginning and end (ASGI, lifespan)."""
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        self._gatekeeper.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _serving(scope: Scope) -> App:
+    return cast(dict[str, Any], scope)[_APP]
+
+
+@cache
+def _router(paths: tuple[tuple[str, tuple[str, ...]], ...]) -> Litestar:
+    """What finds the endpoint of a path, for paths with their methods. To make it takes longer than all the rest of an application."""
     return Litestar(
-        [endpoint.handler() for endpoint in endpoints],
-        exception_handlers={HTTPException: fail, Exception: fail},
-        on_shutdown=[gatekeeper.close],
+        [_found(path, methods) for path, methods in paths],
+        exception_handlers={HTTPException: _fail, Exception: _fail},
         openapi_config=None,
         logging_config=None,
         debug=False,
@@ -62,65 +108,89 @@ def create_app(house: House) -> ASGIApp:
     )
 
 
+def _found(path: str, methods: Sequence[str]) -> HTTPRouteHandler:
+    """The path as the router takes it. The answer is sent by us, straight to the server: the router only finds us."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await _serving(scope).endpoints[path].serve(cast(HTTPScope, scope), receive, send)
+
+    async def serve(request: Request[Any, Any, Any]) -> ASGIApp:
+        return answer
+
+    return HTTPRouteHandler(path.replace("}", ":str}"), http_method=cast(list[Method], list(methods)), status_code=200)(serve)
+
+
+def _fail(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    return _serving(request.scope).failed(request.scope, error)
+
+
 class Endpoint:
     """One path with its methods: admits, reads the body, calls the handler, answers; every refusal in the body of the path's owner."""
 
-    def __init__(self, house: House, gatekeeper: Gatekeeper, metrics: Metrics, path: str, table: dict[str, Route]) -> None:
-        self._house, self._gatekeeper, self._metrics, self._path = house, gatekeeper, metrics, path
+    def __init__(self, house: House, gatekeeper: Gatekeeper, metrics: Metrics, book: Book, path: str, table: dict[str, Route]) -> None:
+        self._house, self._gatekeeper, self._metrics, self._book, self._path = house, gatekeeper, metrics, book, path
         self._table = dict(table)
         if "GET" in table:
             self._table["HEAD"] = table["GET"]
 
-    def handler(self) -> HTTPRouteHandler:
-        """The path as the router takes it. The answer is sent by us, straight to the server: the router only finds us."""
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those it answers."""
+        return tuple(sorted(self._table))
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._serve(cast(HTTPScope, scope), receive, send)
-
-        async def serve(request: Request[Any, Any, Any]) -> ASGIApp:
-            return answer
-
-        methods = cast(list[Method], sorted(self._table))
-        return HTTPRouteHandler(self._path.replace("}", ":str}"), http_method=methods, status_code=200)(serve)
-
-    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+    async def serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
         began, method = time.perf_counter(), scope["method"]
-        status, first = 500, b""
+        status = 500
         try:
-            try:
-                reply = await self._reply(scope, receive)
-                if isinstance(reply.body, AsyncIterator):
-                    # made before the status goes out: what fails at once still gets an error's answer
-                    first = await anext(reply.body, b"")
-            except TidingsError as error:
-                reply = faults.reply(method, scope["path"], error, self._house.clock())
-                if isinstance(error, Unavailable):
-                    log.warning("refused for now", path=scope["path"], reason=error.message)
+            reply, first = await self._outcome(scope, receive)
             status = reply.status
             await _answer(reply, first, send, bodiless=method == "HEAD")
         finally:
             self._metrics.observe(self._path, method, status, time.perf_counter() - began)
 
-    async def _reply(self, scope: HTTPScope, receive: Receive) -> Reply:
-        route = self._table[scope["method"]]
+    async def _outcome(self, scope: HTTPScope, receive: Receive) -> tuple[Reply, bytes]:
+        """The answer, entered in the audit, and the first chunk of one that is long."""
+        route, call = self._table[scope["method"]], self._call(scope)
+        first = b""
+        try:
+            reply = await self._reply(route, call, scope, receive)
+            if isinstance(reply.body, AsyncIterator):
+                # made before the status goes out: what fails at once still gets an error's answer
+                first = await anext(reply.body, b"")
+            # what cannot be entered is not answered either
+            await self._book.enter(route, call, reply)
+        except TidingsError as error:
+            reply, first = self._refused(scope, error), b""
+        return reply, first
+
+    def _refused(self, scope: HTTPScope, error: TidingsError) -> Reply:
+        if isinstance(error, Unavailable):
+            log.warning("refused for now", path=scope["path"], reason=error.message)
+        return faults.reply(scope["method"], scope["path"], error, self._house.clock())
+
+    def _call(self, scope: HTTPScope) -> Call:
         client = scope["client"]
-        call = Call(
+        return Call(
             self._house,
             method=scope["method"],
             path=cast(Mapping[str, str], scope["path_params"]),
             target=scope["path"].encode() + b"?" + scope["query_string"],
             query_string=scope["query_string"],
             headers=scope["headers"],
-            client=client[0] if client else "",
+            peer=client[0] if client else "",
         )
+
+    async def _reply(self, route: Route, call: Call, scope: HTTPScope, receive: Receive) -> Reply:
         if not route.public:
             known = await self._gatekeeper.admit(call.headers.get("authorization"), route.scope)
-            call.tenant_id, call.key_name, call.scopes = known.tenant_id, known.name, known.scopes
+            call.tenant_id, call.key_name, call.scopes, call.watched = known.tenant_id, known.name, known.scopes, known.watched
+            call.db = self._book.opened(route, call)
         if route.guard is not None:
             await route.guard(call)
         if route.streams:
             call.attach(_chunks(scope, receive, UPLOAD_LIMIT))
-        elif scope["method"] not in {"GET", "HEAD"}:
+        elif call.method not in {"GET", "HEAD"}:
             call.body = b"".join([chunk async for chunk in _chunks(scope, receive, route.limit)])
         return await route.handler(call)
 

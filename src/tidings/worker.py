@@ -9,12 +9,13 @@ from typing import NamedTuple
 import structlog
 
 from tidings import clock
-from tidings.analytics import indexing
+from tidings.analytics import indexing, marking
 from tidings.api.wire import House
-from tidings.delivery import blobs, dispatch, imports, listening, mailing, planner
+from tidings.delivery import blobs, dispatch, imports, listening, mailing, planner, rest
 from tidings.delivery.dispatch import Dispatcher
+from tidings.delivery.keeping import Keeper
 from tidings.delivery.planner import Planner
-from tidings.domain import communications, idempotency, inboxes, jobs
+from tidings.domain import activity, communications, counters, endpoints, heard, idempotency, inboxes, jobs
 from tidings.domain.jobs import Job
 from tidings.errors import Conflict, Unavailable
 from tidings.inbound import listener
@@ -22,11 +23,14 @@ from tidings.inbound.listener import Listener
 from tidings.inbound.poll import Poller
 from tidings.inbound.receive import Desk
 from tidings.providers.registry import Registry
+from tidings.webhooks.post import Courier, Poster
+from tidings.webhooks.wire import Caller
 
 JOBS = 1.0
 REFRESH = 2.0
 INDEX = 2.0
 FORGET = 3600.0
+SETTLE = 60.0
 JOB_LEASE = 60 * clock.SECOND
 RESTART = 1.0
 """Seconds before a loop that fell over is begun again."""
@@ -65,9 +69,12 @@ class Worker:
         self._alone, self._lease = alone, lease
         self._dispatcher = Dispatcher(house.db, house.composer, registry, house.store, house.clock, lease)
         self._planner = Planner(house.db, house.clock)
-        self._carriers = partial(listening.listen, house.db, registry)
+        self._keeper = Keeper(house.db, house.clock)
         desk = Desk(house.db, house.store, house.signer, house.clock)
+        self._carriers = partial(listening.listen, desk, registry)
         self._poller = Poller(desk, house.vault)
+        self._courier = Courier(house.vault, house.signer, house.clock, Caller(allow_private=house.allow_private))
+        self._poster = Poster(house.db, self._courier, house.clock)
         self._listener = Listener(desk, listener.place(door.url), name=door.name, insists=door.insists) if door.url else None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -75,6 +82,7 @@ class Worker:
         if self._alone:
             await self._sweep_all(dead=True)
             await self._db.write(inboxes.give_up_leases, now=self._now())
+            await self._db.write(endpoints.give_up_leases)
         loops: dict[str, Loop] = {
             "dispatch": self._dispatcher.run,
             "plan": self._planner.run,
@@ -82,17 +90,24 @@ class Worker:
             "sweep": self._sweep,
             "refresh": self._refresh,
             "maintain": self._maintain,
+            "settle": self._settle,
             "index": self._index,
+            "mark": partial(marking.run, self._db, self._now),
             "forget": self._forget,
+            "keep": self._keeper.run,
             "poll": self._poller.run,
+            "post": self._poster.run,
             "carriers": self._carriers,
         }
         if self._listener is not None:
             await self._listener.open()
             loops["listen"] = self._listener.run
-        async with asyncio.TaskGroup() as group:
-            for name, loop in loops.items():
-                group.create_task(_keep(name, loop, stop), name=name)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, loop in loops.items():
+                    group.create_task(_keep(name, loop, stop), name=name)
+        finally:
+            await self._courier.close()
 
     async def _jobs(self, stop: asyncio.Event) -> None:
         bell = self._db.bell("jobs")
@@ -119,6 +134,8 @@ class Worker:
                 await imports.run_import(self._db, self._now, self._data_folder, job, stop)
             case "mailing":
                 await mailing.run_mailing(self._db, self._now, job, stop)
+            case "rest":
+                await rest.run_rest(self._db, self._now, job, stop)
             case other:
                 await self._db.write(jobs.fail, job, f"No worker knows jobs of kind {other}.", now=self._now())
 
@@ -155,10 +172,22 @@ class Worker:
             await blobs.sweep(self._db, self._store, self._now)
             await clock.first(24 * 3600.0, stop)
 
+    async def _settle(self, stop: asyncio.Event) -> None:
+        """Sums up the counts of the hours that are over."""
+        while not stop.is_set():
+            for settle in (counters.settle, activity.settle):
+                while await self._db.write(settle, before=counters.hour_of(self._now())) and not stop.is_set():
+                    pass
+            await clock.first(SETTLE, stop)
+
     async def _forget(self, stop: asyncio.Event) -> None:
-        """Removes what was kept for requests that might be repeated, once it is old enough."""
+        """Removes what was kept for what might be repeated (requests, events of carriers, deliveries), once it is old enough."""
         while not stop.is_set():
             while await self._db.write(idempotency.forget, now=self._now()):
+                pass
+            while await self._db.write(heard.forget, now=self._now()):
+                pass
+            while await self._db.write(endpoints.forget_old, now=self._now()):
                 pass
             await clock.first(FORGET, stop)
 

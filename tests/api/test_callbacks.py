@@ -116,6 +116,17 @@ async def test_what_became_of_a_message_is_passed_on_with_its_id(ears: Ears):
     assert (await ears.call(f"{base}/{await ears.told_of(4711)}", STATUS)).status_code == 204
 
 
+async def test_whoever_has_opted_out_at_the_carrier_has_unsubscribed_and_not_bounced(ears: Ears):
+    provider, communication_id = await ears.provider(), await ears.sent()
+    url = f"{provider['callback_url']}/{await ears.told_of(communication_id)}"
+    lost = STATUS | {"MessageStatus": "undelivered", "ErrorCode": "21610"}
+    assert (await ears.call(url, lost)).status_code == 204
+    assert await ears.state(communication_id) == ("bounced", "21610")
+    assert await ears.api.rows("SELECT reason FROM suppressions WHERE tenant_id = :t", t=ears.api.tenant.id) == [("unsubscribed",)]
+    told = await ears.api.rows("SELECT reason, code FROM interactions WHERE tenant_id = :t AND kind = 'bounced'", t=ears.api.tenant.id)
+    assert told == [("unsubscribed", "21610")]
+
+
 async def test_the_url_a_message_goes_out_with_is_the_one_that_is_answered(ears: Ears):
     provider, communication_id = await ears.provider(), await ears.sent()
     provider_id = ids.parse("provider", provider["id"])

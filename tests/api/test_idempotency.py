@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.support.api import Api
+from tests.support.hooked import hooked
 from tidings import ids
 from tidings.api import idempotency, openapi, routes
 from tidings.api.health import Metrics
@@ -21,17 +22,20 @@ from tidings.errors import Unavailable
 from tidings.inbound import receive
 
 ALPHA = "/api/v1/communications"
+HOOKS = "/api/2.0/production/sms/webhooks/create"
 MAIL = {"body": "<p>Hello</p>", "subject": "Hello", "recipients": ["ann@example.test"]}
 LATER = "2025-07-01T00:00:00Z"
 EXEMPT = {
     "/api/v1/communications/dynamic-search": "a question",
     "/api/v1/templates/{id}/preview": "a question",
+    "/api/3.0/messages/interaction-data/{messageId}": "a question",
     "/unsubscribe/{token}": "public, and the same whenever it is asked",
     "/api/v1/callbacks/{token}": "public, and a provider's: no header of ours comes with it",
     "/api/v1/callbacks/{token}/{communication}": "the same",
     "/api/v1/inbound/{kind}/{token}": "the same; a mail that comes twice is stored once",
     "/api/v1/inbound/{kind}/{token}/mime": "the same",
-    "/api/v1/conversations/{id}/read": "twice is as good as once",
+    "/api/v1/contacts/{id}/erase": "done again it finds nobody, and nothing of what was erased may be kept to be answered again",
+    "/api/v1/webhooks/{id}/test": "whoever tries twice wants to see twice what comes back",
     "/api/v1/sandbox/reply": "plays a person, who may well say the same twice",
 }
 Request = tuple[str, dict[str, Any]]
@@ -99,6 +103,10 @@ async def enroll(api: Api) -> Request:
     return f"/api/v1/campaigns/{await campaign(api)}/enroll", {"json": {"all": True}}
 
 
+async def rest(api: Api) -> Request:
+    return f"/api/v1/campaigns/{await campaign(api)}/send_to_rest", {"json": {"contacts": "all"}}
+
+
 async def step(api: Api) -> Request:
     return f"/api/v1/campaigns/{await campaign(api, 'draft')}/messages", {"json": {"channel": "sms", "body": "Hello"}}
 
@@ -143,6 +151,11 @@ async def answering(api: Api) -> Request:
     return f"/api/v1/conversations/{ids.spell('conversation', taken.conversation_id)}/reply", {"json": {"text": "Soon"}}
 
 
+async def reading(api: Api) -> Request:
+    path, _ = await answering(api)
+    return f"{path.removesuffix('/reply')}/read", {}
+
+
 async def poll(api: Api) -> Request:
     settings = {"host": "imap.example.test", "username": "help", "password": "hush-hush"}
     inbox = await made(api, "/api/v1/inboxes", name="Help", kind="imap", settings=settings)
@@ -151,7 +164,14 @@ async def poll(api: Api) -> Request:
 
 
 REQUESTS: dict[str, Prepare] = {
+    "/api/v1/webhooks": plain("/api/v1/webhooks", url="https://hooks.example.test/in"),
+    "/api/v1/webhooks/{id}/rotate": hooked("rotate"),
+    "/api/v1/webhooks/{id}/enable": hooked("enable"),
+    "/api/v1/webhooks/{id}/disable": hooked("disable"),
+    "/api/v1/webhooks/{id}/replay": hooked("replay"),
+    "/api/v1/webhooks/{id}/deliveries/{delivery_id}/replay": hooked("deliveries/{delivery_id}/replay"),
     "/api/v1/conversations/{id}/reply": answering,
+    "/api/v1/conversations/{id}/read": reading,
     "/api/v1/inboxes": plain("/api/v1/inboxes", name="Desk", kind="address", address="desk@example.test"),
     "/api/v1/inboxes/{id}/poll": poll,
     "/api/v1/contacts": plain("/api/v1/contacts", email="ann@example.test"),
@@ -164,6 +184,7 @@ REQUESTS: dict[str, Prepare] = {
     "/api/v1/campaigns/{id}/pause": pause,
     "/api/v1/campaigns/{id}/archive": archive,
     "/api/v1/campaigns/{id}/enroll": enroll,
+    "/api/v1/campaigns/{id}/send_to_rest": rest,
     "/api/v1/campaigns/{id}/messages": step,
     "/api/v1/suppressions": plain("/api/v1/suppressions", channel="email", address="no@example.test"),
     "/api/v1/providers": plain("/api/v1/providers", name="Second", channel="email", kind="sandbox"),
@@ -173,6 +194,7 @@ REQUESTS: dict[str, Prepare] = {
     "/api/v1/senders": plain("/api/v1/senders", address="example.com"),
     "/api/v1/enrollments": enrollment,
     "/api/v1/instant_messages": plain("/api/v1/instant_messages", email="ann@example.test", subject="Hello", body="Hello"),
+    HOOKS: plain(HOOKS, webhook={"event_types": ["sent"], "verb": "POST", "url": "https://hooks.example.test/sms"}),
     f"{ALPHA}/send": plain(f"{ALPHA}/send", **MAIL),
     f"{ALPHA}/schedule": plain(f"{ALPHA}/schedule", **MAIL, scheduledAt=LATER),
     f"{ALPHA}/send-template/{{templateId}}": from_template,

@@ -275,5 +275,5 @@ async def test_an_inbox_takes_mail_at_the_url_that_it_was_made_with(post: Post):
 async def test_an_event_that_is_no_mail_is_answered_and_passed_over(post: Post):
     body = b'{"type": "email.sent", "data": {"email_id": "x"}}'
     answer = await post.to("resend", body, JSON | carriers.resend_signed(body))
-    assert (answer.status_code, answer.json()) == (200, {"status": "ignored"})
+    assert (answer.status_code, answer.json()["status"]) == (200, "ignored")
     assert await post.stored() == []

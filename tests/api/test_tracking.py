@@ -38,7 +38,7 @@ async def test_the_pixel_is_a_gif_that_is_never_kept_and_counts_every_time(api: 
         api.at += 1000
     assert (await counts(api))[2] == api.at - 3000
     rows = await api.rows("SELECT kind, user_agent, ip FROM interactions WHERE tenant_id = :t", t=api.tenant.id)
-    assert rows == [("opened", "Mail/1", "127.0.0.1")] * 3
+    assert rows == [("opened", "Mail/1", "127.0.0.0")] * 3
 
 
 async def test_a_link_leads_to_what_was_stored_and_counts_a_click_and_an_open(api: Api):

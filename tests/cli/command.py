@@ -6,6 +6,7 @@ import queue
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -28,6 +29,12 @@ def environment(home: Path, **settings: str) -> dict[str, str]:
 def arguments(*words: str) -> list[str]:
     """The command line."""
     return [sys.executable, "-m", "tidings", *words]
+
+
+def audited(home: Path) -> list[tuple[str, str]]:
+    """(operation, kind of what it was about) of what the command line has entered in the audit, in its order."""
+    with contextlib.closing(sqlite3.connect(home / "tidings.db")) as connection:
+        return connection.execute("SELECT operation, subject FROM audit WHERE author = 'command line' ORDER BY id").fetchall()
 
 
 def tidings(home: Path, *words: str, settings: Mapping[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:

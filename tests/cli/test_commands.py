@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import arguments, environment, tidings
+from tests.cli.command import arguments, audited, environment, tidings
 from tests.shape.project import ROOT
 from tidings.database.migrate import migrations
 
@@ -46,6 +46,7 @@ def test_a_key_is_made_as_json_listed_without_its_secret_and_revoked_once(home: 
     assert made["secret"] not in listed
     assert tidings(home, "keys", "revoke", made["token"]).stdout == "Revoked.\n"
     assert failure(tidings(home, "keys", "revoke", made["key"])) == f"There is no key {made['key']}, or it was revoked before."
+    assert audited(home)[-2:] == [("Make an API key", "key"), ("Revoke an API key", "key")]
 
 
 def test_a_sender_is_allowed_listed_and_allowed_no_longer(home: Path):
@@ -59,6 +60,8 @@ def test_a_sender_is_allowed_listed_and_allowed_no_longer(home: Path):
     assert "whole domain" in tidings(home, "senders", "list", "--tenant", "acme").stdout
     assert tidings(home, "senders", "remove", "example.com", "--tenant", "acme").stdout == "Removed.\n"
     assert failure(tidings(home, "senders", "remove", "example.com", "--tenant", "acme")) == "example.com was not allowed."
+    # what was refused is not among them
+    assert audited(home)[-3:] == [("Allow a sender", "sender"), ("Allow a sender", "sender"), ("Take back a sender", "sender")]
 
 
 def test_failures_are_one_sentence_and_end_with_one(home: Path):
@@ -152,9 +155,8 @@ def test_help_comes_at_once_and_loads_nothing_heavy(tmp_path: Path):
 def test_every_command_of_the_table_is_there():
     code = "from tidings.cli.main import COMMANDS, load; print(*(name for name in COMMANDS if load(name).name == name))"
     ended = subprocess.run([sys.executable, "-c", code], env=environment(ROOT), capture_output=True, text=True, timeout=60, check=False)
-    assert "demo serve api worker migrate tenants keys senders inboxes contacts communications send doctor version" in ended.stdout, (
-        ended.stderr
-    )
+    known = "demo serve api worker migrate tenants keys senders inboxes webhooks contacts privacy campaigns communications reports send doctor version"
+    assert known in ended.stdout, ended.stderr
 
 
 def test_a_tenant_is_changed_by_what_is_named_and_by_nothing_else(home: Path):

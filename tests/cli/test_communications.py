@@ -103,6 +103,11 @@ def large(home: Path) -> Path:
         " updated_at) SELECT ?, 'email', 'failed', 0, ?, ?, 'BULK', 'ann@example.org', 0, 0, 1, 1 FROM n",
         (copied, contact, content),
     )
+    connection.execute(
+        "INSERT INTO counters (tenant_id, hour, channel, type, template_id, campaign_id, message_id, slot, accepted, failed)"
+        " VALUES (?, 0, 'email', 'BULK', 0, 0, 0, 1, 25000, 25000)",
+        (copied,),
+    )
     connection.close()
     return home
 

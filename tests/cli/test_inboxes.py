@@ -24,7 +24,10 @@ def test_inboxes_are_added_listed_and_removed(home: Path):
     settings = ("--set", "host=imap.acme.example", "--set", "username=help", "--set", "interval=30", "--set", "from_beginning=true")
     assert added("Help", "--kind", "imap", *settings, stdin="hush hush\n") == "Mail in Help comes in for acme.\n"
     assert added("Desk", "--kind", "address", "--address", "Acme.Example") == "Mail to acme.example comes in for acme.\n"
-    assert re.fullmatch(r"Let mailgun call http://\S+/api/v1/inbound/mailgun/\S{43}\n", added("MG", "--kind", "mailgun", stdin="key\n"))
+    assert re.fullmatch(
+        r"Let mailgun call http://\S+/api/v1/inbound/mailgun/\S{43}\nEvents to switch on there: delivered, .*\n",
+        added("MG", "--kind", "mailgun", stdin="key\n"),
+    )
     assert added("Help", "--kind", "sendgrid") == "There is an inbox named Help already"
     assert added("X", "--kind", "pop3").startswith("There is no kind 'pop3': it is one of imap, address, ")
     assert added("X", "--kind", "imap", "--set", "hots=a").startswith("An inbox of kind imap has no setting 'hots'; it has host, ")
@@ -38,6 +41,13 @@ def test_inboxes_are_added_listed_and_removed(home: Path):
         ("MG", "mailgun", None),
     ]
     assert "hush" not in shown
+    [box, _, hook] = json.loads(shown)
+    assert re.fullmatch(r"inbx_\w+", box["id"])
+    assert (box["url"], box["events"], box["last_at"]) == (None, [], None)
+    assert re.fullmatch(r"http://\S+/api/v1/inbound/mailgun/\S{43}", hook["url"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", hook["created_at"])
+    ses = tidings(home, "inboxes", "add", "SES", "--kind", "ses", "--tenant", "acme", "--json").stdout
+    assert json.loads(ses)["url"].rpartition("/")[0].endswith("/api/v1/inbound/ses")
     assert "acme.example" in tidings(home, "inboxes", "list", "--tenant", "acme").stdout
     assert tidings(home, "inboxes", "remove", "MG", "--tenant", "acme").stdout == "Removed.\n"
     assert tidings(home, "inboxes", "remove", "MG", "--tenant", "acme").stderr.strip() == "There is no inbox named MG."

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.support.api import Api
+from tests.support.hooked import untold
 from tidings import ids
 from tidings.inbound import receive
 from tidings.message.outgoing import refused
@@ -14,6 +15,8 @@ ANSWER = (
     b"--b\r\nContent-Type: text/plain\r\n\r\nYes\r\n--b\r\nContent-Type: text/csv; name=a.csv\r\n\r\n1\r\n--b--\r\n"
 )
 LATER = "2025-06-20T12:00:00Z"
+REPORT = {"interactionType": "sends", "fromDate": "2025-01-01", "toDate": "2025-12-31", "order": "asc"}
+WEBHOOK = {"event_types": ["sent"], "verb": "POST", "url": "https://hooks.example.test/sms"}
 
 
 class Furnished:
@@ -51,6 +54,7 @@ class Furnished:
             "POST /api/v1/templates/{id}/preview": {"contact_id": ann},
             "PATCH /api/v1/campaigns/{id}": {"name": "Summer"},
             "POST /api/v1/campaigns/{id}/enroll": {"list": crowd},
+            "POST /api/v1/campaigns/{id}/send_to_rest": {"list": crowd},
             "POST /api/v1/campaigns/{id}/messages": {"template_id": offer},
             "PATCH /api/v1/campaigns/{id}/messages/{message_id}": {"name": "First"},
             "POST /api/v1/suppressions": {"channel": "sms", "address": "+31612345678"},
@@ -59,9 +63,14 @@ class Furnished:
             "PATCH /api/v1/providers/{id}": {"name": "Renamed"},
             "POST /api/v1/inboxes": {"name": "Desk", "kind": "address", "address": "desk@example.test"},
             "PATCH /api/v1/inboxes/{id}": {"name": "Answers"},
+            "POST /api/v1/webhooks": {"url": "https://hooks.example.test/in"},
+            "PATCH /api/v1/webhooks/{id}": {"name": "Shop"},
+            "POST /api/v1/webhooks/{id}/replay": {"event": "communication.sent"},
             "PATCH /api/v1/conversations/{id}": {"status": "closed"},
             "POST /api/v1/conversations/{id}/reply": {"text": "Hi"},
             "PATCH /api/v1/inbound_messages/{id}": {"status": "read"},
+            "POST /api/3.0/messages/interaction-data/{messageId}": REPORT,
+            "POST /api/2.0/production/sms/webhooks/create": {"webhook": WEBHOOK},
             "POST /api/v1/sandbox/reply": {"communication_id": self.fields["communication_id"], "text": "Hi"},
         }
         return good.get(label)
@@ -110,13 +119,15 @@ class Furnished:
         walk = await self._make("/api/v1/enrollments", {"campaign_id": spring["id"], "contact_id": self.fields["contact_id"]})
         self._segments |= {
             "/api/v1/campaigns/": spring["id"],
+            "/api/v1/reports/campaigns/": spring["id"],
             "/api/v1/campaigns/{id}/messages/": str(step["id"]),
+            "/api/3.0/messages/interaction-data/": str(step["id"]),
             "POST /api/v1/campaigns/{id}/activate id": plan["id"],
             "DELETE /api/v1/campaigns/{id}/messages/{message_id} id": plan["id"],
             "DELETE /api/v1/campaigns/{id}/messages/{message_id} message_id": str(first["id"]),
             "/api/v1/enrollments/": str(walk["id"]),
         }
-        self.fields |= {"campaign_id": spring["id"]}
+        self.fields |= {"campaign_id": spring["id"], "campaign": spring["id"], "campaigns": f"{spring['id']},{plan['id']}"}
 
     async def _mail(self) -> None:
         file = {"filename": "offer.txt", "content": "SGk="}
@@ -162,6 +173,7 @@ class Furnished:
         sender = await self._make("/api/v1/senders", {"address": "elsewhere.test"})
         box = {"host": "imap.example.test", "username": "help", "password": "hush-hush"}
         inbox = await self._make("/api/v1/inboxes", {"name": "Help", "kind": "imap", "settings": box})
+        hook, delivery = await untold(self.api)
         headers = {"content-type": "text/csv"}
         job = (await self.api.client.post("/api/v1/contacts/import", content=CSV, headers=headers)).json()
         kept = (await self.api.client.get("/api/v1/sandbox/messages")).json()["messages"]
@@ -169,6 +181,8 @@ class Furnished:
             "/api/v1/providers/": relay["id"],
             "/api/v1/keys/": key["id"],
             "/api/v1/inboxes/": inbox["id"],
+            "/api/v1/webhooks/": hook,
+            "/api/v1/webhooks/{id}/deliveries/": delivery,
             "/api/v1/senders/": sender["id"],
             "/api/v1/callbacks/": "nobody",
             "/api/v1/callbacks/{token}/": "nobody",

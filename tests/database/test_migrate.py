@@ -1,11 +1,14 @@
 """Migrations: applied once, in order, by one of many; and the partitions they keep ready."""
 
+import ast
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
+import tidings
 from tests.support.postgres import Postgres
 from tidings.database import Tx, open_database
 from tidings.database.migrate import migrate, migrations, pending
@@ -148,3 +151,18 @@ def _communicate(tx: Tx, rows: list[tuple[int, str, int, str | None, int, int]])
         " FROM :rows(tenant_id bigint, channel text, contact_id bigint, key text, opens integer, at bigint) r",
         rows=rows,
     )
+
+
+def test_no_statement_has_a_number_that_only_postgresql_16_can_read() -> None:
+    folder = Path(tidings.__file__).parent
+    found = [
+        node.value
+        for file in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.match(r"(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE) ", node.value)
+    ]
+    found += [sql for _, _, sql in migrations("postgres")]
+    assert [sql for sql in found if re.search(r"\b\d+_\d", sql)] == []
+    assert len(found) > 100

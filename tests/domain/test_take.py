@@ -351,6 +351,22 @@ async def test_start_undoes_stop_and_nothing_else(house: walk.House, post: Post)
     await check_counts(house)
 
 
+@pytest.mark.parametrize("before", ["manual", "bounced", "complained"])
+async def test_stop_outweighs_what_stood_there_and_start_takes_back_stop_alone(house: walk.House, post: Post, before: suppressions.Reason):
+    asked = await texted(house)
+    await house.db.write(suppressions.add, house.tenant_id, "sms", ANN, before, detail="why", communication_id=asked.id, now=house.now)
+    known = await house.db.read(suppressions.find, house.tenant_id, "sms", ANN)
+    house.later(1000)
+    assert (await post.text("STOP")).answer
+    assert not (await post.text("STOP")).answer
+    assert await post.suppressed() == [("sms", ANN, "unsubscribed")]
+    assert not (await post.text("START")).answer, "it would not be true"
+    assert await house.db.read(suppressions.find, house.tenant_id, "sms", ANN) == known
+    assert (asked.id, "resubscribed") not in await house.interactions()
+    assert (await post.text("STOP")).answer
+    await check_counts(house)
+
+
 async def test_yes_from_somebody_who_gets_our_texts_is_an_answer(house: walk.House, post: Post):
     campaign = await house.campaign(("sms", 0), ("sms", walk.minutes(60)), stop_on_reply=True)
     await house.enroll(campaign, await house.contact(phone=ANN))
@@ -372,6 +388,12 @@ async def test_help_is_answered_though_the_number_is_suppressed_but_two_machines
     house.later(walk.minutes(2))
     assert (await post.text("HELP")).answer
     await check_counts(house)
+
+
+async def test_help_is_answered_right_after_another_word(house: walk.House, post: Post):
+    await texted(house)
+    for word in ("STOP", "HELP"):
+        assert (await post.text(word)).answer
 
 
 async def test_what_was_written_back_to_a_word_is_not_what_the_next_text_answers(house: walk.House, post: Post):

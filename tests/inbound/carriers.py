@@ -87,9 +87,11 @@ def sendgrid_signed(body: bytes, *, at: int = AT, key: ec.EllipticCurvePrivateKe
     return {SIGNATURE: base64.b64encode(signature).decode(), TIMESTAMP: timestamp}
 
 
-def resend_signed(body: bytes, *, at: int = AT, secret: str = SECRET, prefix: str = "svix") -> dict[str, str]:
-    """The headers with which Resend signs."""
-    named, timestamp = "msg_p5jXN8AQM9LWM0D4loKWxJek", str(at // 1000)
+def resend_signed(
+    body: bytes, *, at: int = AT, secret: str = SECRET, prefix: str = "svix", named: str = "msg_p5jXN8AQM9LWM0D4loKWxJek"
+) -> dict[str, str]:
+    """The headers with which Resend signs; `named` is the event's name."""
+    timestamp = str(at // 1000)
     key = base64.b64decode(secret.removeprefix("whsec_"))
     code = hmac.new(key, f"{named}.{timestamp}.".encode() + body, hashlib.sha256).digest()
     # a secret that is being changed gives two signatures

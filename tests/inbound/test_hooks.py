@@ -265,7 +265,6 @@ async def test_complaints_are_known_by_their_report():
         ({"Attachments": [{"Name": "a.txt", "ContentType": "text/plain", "Content": "no base64!"}]}, "base64"),
         ({"Attachments": [{"Name": "a.txt", "ContentType": "text/plain", "Content": "Zm9"}]}, "base64"),
         ({"Attachments": [{"Name": "a.txt", "ContentType": "text/plain"}]}, "no content"),
-        ({"RecordType": "Bounce"}, "Bounce"),
     ],
 )
 async def test_what_is_no_mail_of_postmarks_is_refused(changes: dict[str, Any], about: str):

@@ -129,10 +129,10 @@ async def test_a_secret_that_is_none_opens_nothing(secret: str):
         await read(EVENT, Resend(secret, carriers.API_KEY), **carriers.resend_signed(EVENT))
 
 
-async def test_another_event_of_resends_is_passed_over(monkeypatch: pytest.MonkeyPatch):
-    body = json.dumps({"type": "email.delivered", "data": {"email_id": 5, "to": ["ann@example.org"]}}).encode()
+async def test_another_event_of_resends_is_no_mail(monkeypatch: pytest.MonkeyPatch):
+    body = json.dumps({"type": "email.scheduled", "data": {"email_id": 5, "to": ["ann@example.org"]}}).encode()
     body = body.replace(b": 5", b': "5"')
-    assert await hooks.read(Posted(carriers.resend_signed(body), body, AT), RESEND) is None
+    assert await hooks.read(Posted(carriers.resend_signed(body), body, AT), RESEND) == hooks.Events(ignored=1)
 
 
 async def test_an_email_id_leads_nowhere_else():

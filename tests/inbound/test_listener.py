@@ -180,7 +180,7 @@ async def test_what_cannot_be_stored_now_is_put_off_and_what_falls_over_too(room
     async with listening(room) as url:
         with monkeypatch.context() as patched:
             patched.setattr(receive, "mail", failing)
-            for fault, code in ((Unavailable("disk full"), 451), (Conflict("never"), 554), (ZeroDivisionError(), 421)):
+            for fault, code in ((Unavailable("disk full"), 451), (Conflict("just now"), 451), (ZeroDivisionError(), 421)):
                 faults[:] = [fault]
                 assert (await said(url, handed_in(mail("one"), "a@acme.test")))[1][0][0] == code
             patched.setattr(listener.inboxes, "by_address", lambda tx, address: (_ for _ in ()).throw(Unavailable("away")))

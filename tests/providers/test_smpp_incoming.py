@@ -1,4 +1,4 @@
-"""What comes in over SMPP: stored before the SMSC hears that it is safe, each text once, however it is cut up and sent again."""
+"""What comes in over SMPP: stored before the SMSC hears that it is safe. That each text is stored once is looked at in tests/inbound/test_pieces.py."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,8 @@ import pytest
 from tests.providers.conformance import Reports
 from tests.providers.smsc import SENDER, Smsc, deliver_body, scripted_smsc, sms
 from tidings.errors import Unavailable
-from tidings.message.heard import Notice, Text
+from tidings.message.heard import Notice
+from tidings.message.pieces import Piece, Safe, joined
 from tidings.providers.smpp import Smpp
 from tidings.providers.smpp.settings import SmppSettings
 
@@ -19,27 +20,29 @@ NOW = 1_750_000_000_000
 
 
 class Ear:
-    """Stores what it is told, by the id it comes under; `known` are the messages it knows of."""
+    """Keeps what it is told; `known` are the messages it knows of."""
 
     def __init__(self) -> None:
-        self.texts: dict[str, Text] = {}
+        self.pieces: list[Piece] = []
         self.notices: list[Notice] = []
+        self.safe: list[Safe] = []
         self.known: set[str] = set()
         self.away = False
-        self.told = 0
-        self.asked, self.stored = asyncio.Event(), asyncio.Event()
+        self.asked, self.reassured = asyncio.Event(), asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, heard: Text | Notice) -> bool:
-        self.told += 1
+    async def __call__(self, heard: Piece | Notice | Safe) -> bool:
         self.asked.set()
         await self.gate.wait()
         if self.away:
             raise Unavailable("the database is away")
-        if isinstance(heard, Text):
-            self.texts[heard.id] = heard
-            self.stored.set()
+        if isinstance(heard, Piece):
+            self.pieces.append(heard)
+            return True
+        if isinstance(heard, Safe):
+            self.safe.append(heard)
+            self.reassured.set()
             return True
         if heard.provider_id not in self.known:
             return False
@@ -48,7 +51,8 @@ class Ear:
 
     @property
     def said(self) -> list[str]:
-        return [text.text for text in self.texts.values()]
+        """What each of them says."""
+        return [joined({1: (piece.charset, piece.data)}, 1) for piece in self.pieces]
 
 
 class House:
@@ -94,8 +98,9 @@ def receipt(name: str, stat: str = "DELIVRD", **options: Any) -> bytes:
 
 async def test_a_text_arrives_although_nothing_is_sent(house: House):
     assert await house.deliver(deliver_body(b"caf\x05")) == [0]
-    (text,) = house.ear.texts.values()
-    assert (text.sender, text.recipient, text.text, text.at) == ("+4915187654321", SENDER, "café", NOW)
+    (piece,) = house.ear.pieces
+    assert (piece.sender, piece.recipient, piece.total, piece.at) == ("+4915187654321", SENDER, 1, NOW)
+    assert house.ear.said == ["café"]
     assert house.smsc.sessions[0].bound == 0x09
 
 
@@ -130,8 +135,8 @@ async def test_every_way_of_writing_a_text_is_read(house: House, body: bytes, sa
 )
 async def test_numbers_are_shown_in_full_where_they_are_of_the_world(house: House, number: tuple[int, int, str], shown: str):
     assert await house.deliver(deliver_body(b"hi", source=number)) == [0]
-    (text,) = house.ear.texts.values()
-    assert text.sender == shown
+    (piece,) = house.ear.pieces
+    assert piece.sender == shown
 
 
 async def test_the_smsc_hears_that_a_text_is_safe_only_once_it_is(house: House):
@@ -152,25 +157,26 @@ async def test_a_text_that_cannot_be_stored_comes_again_and_is_stored_once(house
     assert house.ear.said == ["hi"]
 
 
-async def test_who_writes_the_same_twice_has_written_twice(house: House):
-    assert await house.deliver(deliver_body(b"ok")) == [0]
-    assert await house.deliver(deliver_body(b"ok")) == [0]
-    assert house.ear.said == ["ok", "ok"]
+async def test_an_answer_that_its_connection_outlived_has_arrived(house: House, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tidings.providers.smpp.incoming.REACHED", 0.05)
+    assert await house.deliver(deliver_body(b"ok"), part(1, 2, 1, "a")) == [0, 0]
+    await asyncio.wait_for(house.ear.reassured.wait(), 10)
+    whole = house.ear.pieces[0]
+    assert house.ear.safe == [Safe(whole.connection, (whole.name,))], "parts are known again by themselves"
 
 
-async def test_a_text_whose_answer_was_lost_is_the_same_when_it_comes_again():
+async def test_an_answer_that_may_have_been_lost_is_not_relied_upon():
     async with listening() as house:
-        house.ear.gate.clear()
+        assert await house.deliver(deliver_body(b"ok")) == [0]
         first = await house.smsc.session()
-        first.deliver(deliver_body(b"hi"))
-        await house.ear.asked.wait()
         house.smsc.bound.clear()
         first.writer.close()
-        house.ear.gate.set()
         await house.carrier.send([sms(1)], Reports())
-        assert await house.deliver(deliver_body(b"hi")) == [0]
-        assert house.ear.told == 2
-        assert house.ear.said == ["hi"]
+        assert await house.deliver(deliver_body(b"ok"), deliver_body(b"fine")) == [0, 0]
+    lost, again, fine = house.ear.pieces
+    assert lost.name == again.name
+    assert lost.connection != again.connection
+    assert house.ear.safe == [Safe(again.connection, (again.name, fine.name))], "told when the carrier is closed"
 
 
 async def test_texts_of_a_person_are_stored_in_their_order(house: House):
@@ -226,27 +232,24 @@ async def test_who_hears_nothing_leaves_what_comes_in_with_the_smsc():
 # Parts
 
 
-async def test_parts_in_any_order_are_one_text_and_answered_when_it_is_safe(house: House):
+async def test_parts_are_answered_one_by_one_each_when_it_is_safe(house: House):
     house.ear.gate.clear()
     session = await house.smsc.session()
-    answers = [session.deliver(part(9, 3, sequence, text)) for sequence, text in ((3, "c"), (1, "a"), (2, "b"))]
+    answers = [session.deliver(part(9, 3, sequence, text)) for sequence, text in ((3, "c"), (1, "a"))]
     await house.ear.asked.wait()
     assert not any(answer.done() for answer in answers)
     house.ear.gate.set()
-    assert await asyncio.gather(*answers) == [0, 0, 0]
-    assert house.ear.said == ["abc"]
+    assert await asyncio.gather(*answers) == [0, 0]
+    assert {(piece.reference, piece.total, piece.sequence, piece.data) for piece in house.ear.pieces} == {(9, 3, 3, b"c"), (9, 3, 1, b"a")}
+    assert len({piece.name for piece in house.ear.pieces}) == 1
 
 
-async def test_a_character_that_was_cut_in_two_is_whole_again(house: House):
-    octets = "жук 🐞!".encode("utf-16-be")
-    cut = octets.index("🐞".encode("utf-16-be")) + 2
-    bodies = [
-        deliver_body(bytes((5, 0, 3, 1, 2, sequence)) + data, esm_class=0x40, data_coding=8)
-        for sequence, data in ((1, octets[:cut]), (2, octets[cut:]))
-    ]
-    assert await house.deliver(*bodies) == [0, 0]
-    assert await house.deliver(part(2, 2, 1, "5 \x1b"), part(2, 2, 2, "e")) == [0, 0]
-    assert house.ear.said == ["жук 🐞!", "5 €"]
+async def test_a_part_that_cannot_be_stored_is_asked_for_again(house: House):
+    house.ear.away = True
+    assert await house.deliver(part(9, 2, 1, "a"), part(9, 2, 2, "b")) == [TEMPORARY, TEMPORARY]
+    house.ear.away = False
+    assert await house.deliver(part(9, 2, 2, "b")) == [0]
+    assert house.ear.said == ["b"]
 
 
 async def test_receipts_nobody_knows_keep_no_text_waiting(house: House):
@@ -262,61 +265,19 @@ async def test_parts_told_of_beside_the_text_are_joined_too(house: House):
         return deliver_body(text, extras=((0x020C, b"\x01\x02"), (0x020E, b"\x02"), (0x020F, bytes((sequence,)))))
 
     assert await house.deliver(beside(2, b"b"), beside(1, b"a")) == [0, 0]
-    assert house.ear.said == ["ab"]
+    assert {(piece.reference, piece.total, piece.sequence) for piece in house.ear.pieces} == {(0x0102, 2, 2), (0x0102, 2, 1)}
 
 
 async def test_texts_of_several_people_with_the_same_reference_are_not_mixed_up(house: House):
     one, other = {"source": (1, 1, "4915187654321")}, {"source": (1, 1, "4915187654322")}
-    bodies = [part(1, 2, 1, "a", **one), part(1, 2, 1, "x", **other), part(1, 2, 2, "b", **one), part(1, 2, 2, "y", **other)]
-    assert await house.deliver(*bodies) == [0] * 4
-    assert sorted(house.ear.said) == ["ab", "xy"]
+    assert await house.deliver(part(1, 2, 1, "a", **one), part(1, 2, 2, "x", **other)) == [0] * 2
+    assert len({piece.name for piece in house.ear.pieces}) == 2
 
 
-async def test_an_smsc_that_sends_one_at_a_time_is_answered_soon():
-    async with listening(hold=0.02) as house:
-        assert await house.deliver(part(9, 2, 1, "a")) == [0]
-        assert house.ear.said == []
-        assert await house.deliver(part(9, 2, 2, "b")) == [0]
-        assert house.ear.said == ["ab"]
-
-
-async def test_a_part_that_comes_again_changes_nothing():
-    async with listening(hold=0.02) as house:
-        for sequence, text in ((1, "a"), (1, "a"), (2, "b"), (2, "b"), (1, "a")):
-            assert await house.deliver(part(9, 2, sequence, text)) == [0]
-        assert house.ear.said == ["ab"]
-
-
-async def test_a_whole_text_that_cannot_be_stored_is_asked_for_again():
-    async with listening(hold=5.0) as house:
-        house.ear.away = True
-        assert await house.deliver(part(9, 2, 1, "a"), part(9, 2, 2, "b")) == [TEMPORARY, TEMPORARY]
-        house.ear.away = False
-        assert await house.deliver(part(9, 2, 2, "b")) == [0]
-        assert await house.deliver(part(9, 2, 1, "a")) == [0]
-        assert house.ear.said == ["ab"]
-
-
-async def test_a_text_whose_rest_never_comes_is_kept_without_it():
-    async with listening(hold=0.01, wait_for_parts=0.1) as house:
-        assert await house.deliver(part(9, 3, 2, "b")) == [0]
-        await house.ear.stored.wait()
-        assert house.ear.said == ["[…]b[…]"]
-
-
-async def test_closing_keeps_what_the_smsc_will_not_send_again():
-    async with listening(hold=0.01) as house:
-        assert await house.deliver(part(9, 2, 1, "told")) == [0]
-    assert house.ear.said == ["told[…]"]
-
-
-async def test_closing_leaves_what_was_not_answered_with_the_smsc():
-    async with listening(hold=60.0) as house:
-        session = await house.smsc.session()
-        answer = session.deliver(part(9, 2, 1, "held"))
-        assert await house.deliver(deliver_body(b"hi", source=(1, 1, "4915187654321"))) == [0]
-        assert not answer.done()
-    assert house.ear.said == ["hi"]
+async def test_what_is_too_long_for_a_part_is_whole(house: House):
+    sar = ((0x020C, b"\0\x01"), (0x020E, b"\x02"), (0x020F, b"\x01"))
+    assert await house.deliver(deliver_body(b"", extras=((0x0424, b"a" * 300), *sar))) == [0]
+    assert [piece.total for piece in house.ear.pieces] == [1]
 
 
 # Receipts
@@ -346,7 +307,7 @@ async def test_a_receipt_nobody_knows_yet_is_asked_for_again(house: House):
 
 async def test_a_receipt_nobody_knows_for_a_minute_is_somebody_elses(house: House, monkeypatch: pytest.MonkeyPatch):
     assert await house.deliver(receipt("A1")) == [TEMPORARY]
-    monkeypatch.setattr("tidings.providers.smpp.names._STRANGE", 0.0)
+    monkeypatch.setattr("tidings.providers.smpp.strangers._STRANGE", 0.0)
     assert await house.deliver(receipt("A1")) == [0]
 
 

@@ -13,7 +13,8 @@ from tests.providers.conformance import Reports
 from tests.providers.smsc import SENDER, sms
 from tests.support import missing
 from tests.support.mail import free_port
-from tidings.message.heard import Notice, Text
+from tidings.message.heard import Notice
+from tidings.message.pieces import Piece, Safe, joined
 from tidings.providers.smpp import Smpp
 from tidings.providers.smpp.settings import SmppSettings
 
@@ -24,27 +25,32 @@ ECHO = "+4915187654399"
 
 
 class Ear:
-    """Keeps what it is told, and knows a message once it was reported."""
+    """Keeps what it is told, texts put together, and knows a message once it was reported."""
 
     def __init__(self, reports: Reports) -> None:
         self.reports = reports
-        self.texts: list[Text] = []
+        self.parts: dict[str, dict[int, Piece]] = {}
         self.notices: dict[str, Notice] = {}
         self.news = asyncio.Event()
 
-    async def __call__(self, heard: Text | Notice) -> bool:
+    async def __call__(self, heard: Piece | Notice | Safe) -> bool:
         self.news.set()
-        if isinstance(heard, Text):
-            self.texts.append(heard)
-        elif heard.provider_id in {outcome.provider_id for outcome in self.reports.outcomes.values()}:
+        if isinstance(heard, Piece):
+            self.parts.setdefault(heard.name, {})[heard.sequence] = heard
+        elif isinstance(heard, Notice):
+            if heard.provider_id not in {outcome.provider_id for outcome in self.reports.outcomes.values()}:
+                return False
             self.notices[heard.provider_id] = heard
-        else:
-            return False
         return True
+
+    @property
+    def whole(self) -> list[list[Piece]]:
+        """The texts of which all parts have come."""
+        return [list(parts.values()) for parts in self.parts.values() if len(parts) == next(iter(parts.values())).total]
 
     async def until(self, texts: int, notices: int) -> None:
         async with asyncio.timeout(20):
-            while len(self.texts) < texts or len(self.notices) < notices:
+            while len(self.whole) < texts or len(self.notices) < notices:
                 self.news.clear()
                 await self.news.wait()
 
@@ -96,8 +102,9 @@ async def test_what_is_sent_back_is_the_text_that_was_sent(carrier: Smpp, report
     said = ["kurz", "5 € [café] {~}", LONG, "жук 🐞 " * 40, "@\n£" * 60]
     await carrier.send([sms(number, text, to=ECHO) for number, text in enumerate(said)], reports)
     await ear.until(texts=5, notices=5)
-    assert sorted(text.text for text in ear.texts) == sorted(said)
-    assert {(text.sender, text.recipient) for text in ear.texts} == {(ECHO, SENDER)}
+    texts = [joined({piece.sequence: (piece.charset, piece.data) for piece in parts}, len(parts)) for parts in ear.whole]
+    assert sorted(texts) == sorted(said)
+    assert {(piece.sender, piece.recipient) for parts in ear.whole for piece in parts} == {(ECHO, SENDER)}
 
 
 async def test_a_thousand_messages_are_accepted_and_receipted_once_each(carrier: Smpp, reports: Reports, ear: Ear):

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidings.errors import Malformed
-from tidings.message import phone
+from tidings.message import gsm, phone, pieces
 from tidings.providers.smpp import alphabet, codes, pdu, receipts
 from tidings.providers.smpp.alphabet import Place
-from tidings.providers.smpp.joining import MOST, Joiner, Part
 from tidings.providers.smpp.pdu import Message, Number
 
 GSM = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCXYZÄÖÑÜ§¿abcxyzäöñüà\f^{}\\[~]|€"
@@ -19,13 +18,17 @@ ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
 NOBODY = Number(1, 1, "1")
 
 
+def read(data: bytes, coding: int) -> str:
+    return pieces.joined({1: (alphabet.charset(coding, "gsm"), data)}, 1)
+
+
 def joined(written: alphabet.Written) -> str:
     """What a phone makes of the parts."""
-    pieces: list[str] = []
+    found: list[str] = []
     for data in written.parts:
         text = alphabet.unwrapped(data)[1] if len(written.parts) > 1 else data
-        pieces.append(alphabet.read(text, written.data_coding, "gsm"))
-    return "".join(pieces)
+        found.append(read(text, written.data_coding))
+    return "".join(found)
 
 
 # Out
@@ -63,12 +66,12 @@ def test_latin1_is_used_where_the_characters_are_in_both_alphabets(text: str):
 
 
 def test_the_alphabet_is_that_of_the_standard():
-    assert alphabet.gsm("@£$") == bytes((0, 1, 2))
-    assert alphabet.gsm("ÄÖÑÜ§¿a") == bytes(range(0x5B, 0x62))
-    assert alphabet.gsm("äöñüà") == bytes(range(0x7B, 0x80))
-    assert alphabet.gsm("€[]") == b"\x1be\x1b<\x1b>"
-    assert alphabet.gsm("ΞÆ") == b"\x1a\x1c"
-    characters = [alphabet.ungsm(bytes((code,))) for code in range(128) if code != 0x1B]
+    assert gsm.written("@£$") == bytes((0, 1, 2))
+    assert gsm.written("ÄÖÑÜ§¿a") == bytes(range(0x5B, 0x62))
+    assert gsm.written("äöñüà") == bytes(range(0x7B, 0x80))
+    assert gsm.written("€[]") == b"\x1be\x1b<\x1b>"
+    assert gsm.written("ΞÆ") == b"\x1a\x1c"
+    characters = [gsm.read(bytes((code,))) for code in range(128) if code != 0x1B]
     assert [smsutil.encode(char) for char in characters] == [bytes((code,)) for code in range(128) if code != 0x1B]
 
 
@@ -99,7 +102,7 @@ def test_parts_of_a_text_are_cut_before_what_belongs_together():
 
 @given(st.binary(max_size=300), st.integers(0, 255))
 def test_whatever_comes_in_is_some_text(data: bytes, coding: int):
-    assert isinstance(alphabet.read(data, coding, "gsm"), str)
+    assert isinstance(read(data, coding), str)
     alphabet.unwrapped(data)
 
 
@@ -118,7 +121,7 @@ def test_whatever_comes_in_is_some_text(data: bytes, coding: int):
     ],
 )
 def test_data_codings_are_read_as_the_standard_has_them(data: bytes, coding: int, text: str):
-    assert alphabet.read(data, coding, "gsm") == text
+    assert read(data, coding) == text
 
 
 def test_a_header_tells_of_parts_with_references_of_one_and_of_two_octets():
@@ -189,7 +192,7 @@ def test_the_usual_receipt_is_read(stat: str, err: str, kind: str, code: str):
     found = receipts.notice(receipt(text), text, 5)
     assert found is not None
     assert (found.provider_id, found.kind, found.code, found.at) == ("A1B2", kind, code, 5)
-    assert kind == "delivered" or (found.reason and not found.hard)
+    assert kind == "delivered" or (found.detail and not found.hard)
 
 
 @pytest.mark.parametrize("stat", ["ENROUTE", "ACCEPTD", "UNKNOWN", "", "nonsense"])
@@ -245,33 +248,14 @@ def test_a_status_means(status: int, kind: str):
 # Parts
 
 
-def latin(data: bytes, coding: int) -> str:
-    return data.decode("latin-1")
+def test_parts_are_joined_in_their_order_and_missing_ones_show():
+    parts = {5: ("latin-1", b"e"), 2: ("latin-1", b"b")}
+    assert pieces.joined(parts, 5) == "[…]b[…]e"
+    assert pieces.joined(parts | {1: ("gsm", b"\x00"), 3: ("utf-16-be", "ж".encode("utf-16-be")), 4: ("latin-1", b"d")}, 5) == "@bжde"
 
 
-def test_parts_are_joined_in_their_order_and_remembered():
-    joiner = Joiner()
-    parts = [Part(("a", 3), 3, sequence, text) for sequence, text in ((3, b"c"), (1, b"a"), (2, b"b"))]
-    assert [joiner.put(part) for part in parts] == [False, False, True]
-    assert joiner.text(parts[0], latin) == "abc"
-    joiner.done(parts[0], 10.0)
-    assert joiner.known(parts[1], 20.0)
-    assert not joiner.known(parts[1], 10_000.0)
-    assert not joiner.known(Part(("a", 3), 3, 1, b"other"), 20.0)
-
-
-def test_missing_parts_show():
-    joiner = Joiner()
-    part = Part(("a", 5), 5, 2, b"b")
-    joiner.put(part)
-    joiner.put(Part(("a", 5), 5, 5, b"e"))
-    assert joiner.text(part, latin) == "[…]b[…]e"
-
-
-def test_texts_that_wait_for_parts_are_bounded():
-    joiner = Joiner()
-    for number in range(MOST):
-        joiner.put(Part((number,), 2, 1, b"x"))
-    assert joiner.oldest_beyond() is None
-    joiner.put(Part((MOST,), 2, 1, b"x"))
-    assert joiner.oldest_beyond() == (0,)
+def test_a_character_that_was_cut_in_two_is_whole_again():
+    octets = "жук 🐞!".encode("utf-16-be")
+    cut = octets.index("🐞".encode("utf-16-be")) + 2
+    assert pieces.joined({1: ("utf-16-be", octets[:cut]), 2: ("utf-16-be", octets[cut:])}, 2) == "жук 🐞!"
+    assert pieces.joined({1: ("gsm", b"5 \x1b"), 2: ("gsm", b"e")}, 2) == "5 €"

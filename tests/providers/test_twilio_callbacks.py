@@ -176,23 +176,23 @@ def test_a_text_that_arrived(status: str):
 
 @pytest.mark.parametrize("status", ["undelivered", "failed"])
 @pytest.mark.parametrize(
-    ("code", "hard", "reason"),
+    ("code", "hard", "reason", "detail"),
     [
-        ("30003", False, "the handset cannot be reached"),
-        ("30005", True, "not known or not in service"),
-        ("30006", True, "a landline"),
-        ("30007", False, "filtered"),
-        ("30008", False, "did not tell"),
-        ("21610", True, "opted out"),
-        ("99999", False, "could not deliver"),
-        ("", False, "could not deliver"),
-        ("many", False, "could not deliver"),
+        ("30003", False, "timed_out", "the handset cannot be reached"),
+        ("30005", True, "invalid", "not known or not in service"),
+        ("30006", True, "invalid", "a landline"),
+        ("30007", False, "spam", "filtered"),
+        ("30008", False, "other", "did not tell"),
+        ("21610", True, "unsubscribed", "opted out"),
+        ("99999", False, "other", "could not deliver"),
+        ("", False, "other", "could not deliver"),
+        ("many", False, "other", "could not deliver"),
     ],
 )
-def test_a_text_that_will_not_arrive(status: str, code: str, hard: bool, reason: str):
+def test_a_text_that_will_not_arrive(status: str, code: str, hard: bool, reason: str, detail: str):
     [notice] = called(STATUS | {"MessageStatus": status, "ErrorCode": code}, communication_id=7).notices
-    assert (notice.kind, notice.hard, notice.communication_id) == ("bounced", hard, 7)
-    assert reason in notice.reason
+    assert (notice.kind, notice.hard, notice.reason, notice.communication_id) == ("bounced", hard, reason, 7)
+    assert detail in notice.detail
     assert notice.code == (code if code.isdigit() else "")
 
 

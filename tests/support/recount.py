@@ -1,17 +1,24 @@
 """The counters of a tenant, and the same counted anew from its rows: they must never differ."""
 
 from collections import defaultdict
+from typing import Any, LiteralString
 
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import events
-from tidings.domain.counters import Counts, hour_of, quarter_of
+from tidings.domain import activity, events
+from tidings.domain.counters import QUARTER, Counts, hour_of, quarter_of
 
 Buckets = dict[tuple[int | str, ...], dict[str, int]]
 Happened = dict[tuple[int | str, ...], tuple[int, int]]
 Links = dict[tuple[int, ...], tuple[int, ...]]
 COUNTED = [name for name in Counts.__struct_fields__ if name not in {"enrolled", "completed"}]
+
+
+_ALL: LiteralString = (
+    "accepted, sent, delivered, failed, canceled, opened, clicked, opens, clicks, bounced, complained, unsubscribed, replied, enrolled, completed,"
+    " human_opened, human_clicked, human_opens, human_clicks"
+)
 
 
 def counted(tx: Tx, tenant_id: int) -> Buckets:
@@ -123,10 +130,67 @@ def clicked_again(tx: Tx, tenant_id: int) -> Links:
     }
 
 
+def settled(tx: Tx, tenant_id: int) -> Buckets:
+    """What the days say."""
+    return _days(tx.rows("SELECT day, channel, type, template_id, manual, " + _ALL + " FROM days WHERE tenant_id = :t", t=tenant_id))
+
+
+def settled_again(tx: Tx, tenant_id: int) -> Buckets:
+    """The same from the hours that are settled."""
+    return _days(
+        tx.rows(
+            "SELECT hour - hour % 86400000, channel, type, template_id, CASE campaign_id WHEN 0 THEN 1 ELSE 0 END, "
+            + _ALL
+            + " FROM counters"
+            " WHERE tenant_id = :t AND slot = 0"
+            " UNION ALL SELECT -1, channel, type, template_id, CASE campaign_id WHEN 0 THEN 1 ELSE 0 END, " + _ALL + " FROM counters"
+            " WHERE tenant_id = :t AND slot = 0",
+            t=tenant_id,
+        )
+    )
+
+
+def happened_by_day(tx: Tx, tenant_id: int) -> Happened:
+    """What the days of what happened say: of each quarter in them, all campaigns and messages together."""
+    found: Happened = {}
+    for day, channel, kind, count, human, *texts in tx.rows(
+        "SELECT day, channel, kind, count, human, counts, humans FROM activity_days WHERE tenant_id = :t", t=tenant_id
+    ):
+        counts, humans = (activity.numbers(text) for text in texts)
+        assert len(counts) == len(humans) == activity.QUARTERS
+        assert (sum(counts), sum(humans)) == (count, human)
+        for place, times in enumerate(zip(counts, humans, strict=True)):
+            if any(times):
+                found[day + place * QUARTER, channel, kind] = times
+    return found
+
+
+def happened_settled(tx: Tx, tenant_id: int) -> Happened:
+    """The same from the quarters that are settled."""
+    return {
+        tuple(row[:3]): (row[3], row[4])
+        for row in tx.rows(
+            "SELECT quarter, channel, kind, CAST(SUM(count) AS bigint), CAST(SUM(human) AS bigint) FROM activity"
+            " WHERE tenant_id = :t AND slot = 0 GROUP BY quarter, channel, kind HAVING SUM(count) <> 0 OR SUM(human) <> 0",
+            t=tenant_id,
+        )
+    }
+
+
+def _days(rows: list[tuple[Any, ...]]) -> Buckets:
+    found: defaultdict[tuple[int | str, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(Counts.__struct_fields__, 0))
+    for row in rows:
+        for name, value in zip(Counts.__struct_fields__, row[5:], strict=True):
+            found[row[:5]][name] += value
+    return _something(found)
+
+
 def check(tx: Tx, tenant_id: int) -> None:
     """Fails where anything that is counted differs from what there is."""
+    assert settled(tx, tenant_id) == settled_again(tx, tenant_id)
     assert counted(tx, tenant_id) == recounted(tx, tenant_id)
     assert happened(tx, tenant_id) == happened_again(tx, tenant_id)
+    assert happened_by_day(tx, tenant_id) == happened_settled(tx, tenant_id)
     assert clicks(tx, tenant_id) == clicked_again(tx, tenant_id)
 
 

@@ -99,6 +99,31 @@ async def test_what_is_already_waiting_is_canceled_by_a_reply(house: House, post
     await check_counts(house)
 
 
+@pytest.mark.parametrize(("word", "stopped"), [("Leave me alone, please", [True, True, False, False]), ("STOP", [True, True, True, False])])
+async def test_a_text_answers_every_campaign_that_has_texted_its_number(house: House, post: Post, word: str, stopped: list[bool]):
+    ann = await house.contact(ANN, phone="+41791230001")
+    steps = (("sms", 0), ("sms", minutes(60)))
+    asking = [await house.campaign(*steps, stop_on_reply=True) for _ in range(2)]
+    others = [
+        await house.campaign(*steps, stop_on_reply=False),
+        await house.campaign(("email", 0), ("sms", minutes(60)), stop_on_reply=True),
+    ]
+    walks = [(await house.enroll(campaign, ann))[0] for campaign in (*asking, *others)]
+    await house.dispatch()
+    house.later(minutes(1))
+    await house.accept(content=house.content(body="Your code is 123", channel="sms"), phone="+41791230001")
+    await house.dispatch()
+    house.later(minutes(1))
+    taken = await post.text(word)
+    assert taken.stopped
+    assert taken.communication_id not in {row.id for row in await house.rows() if row.enrollment_id is not None}
+    rows = await house.db.read(lambda tx: tx.rows("SELECT id, stopped_by FROM enrollments WHERE tenant_id = :t", t=house.tenant_id))
+    assert [dict(rows)[walk] is not None for walk in walks] == stopped
+    assert not (await post.text(word)).stopped
+    await check_books(house)
+    await check_counts(house)
+
+
 async def test_a_campaign_that_does_not_ask_for_it_goes_on_after_a_reply(house: House, post: Post):
     row = await walked(house, stop_on_reply=False)
     assert not (await post.mail(mail(in_reply_to=post.named(row)))).stopped
@@ -236,7 +261,7 @@ async def test_receipts_in_any_order_come_to_the_same(house: House, order: tuple
         if step == "settled":
             await house.db.write(settle, house, 1, [Settled(due.id, "sent", provider_message_id="q1")])
         else:
-            await tell(house, row, step, reason="a reason")
+            await tell(house, row, step, detail="a reason")
         await check_counts(house)
     row = await again(house, row)
     assert (row.state, row.provider, row.provider_message_id, row.error, row.attempts) == ("bounced", "told", "q1", "a reason", 1)
@@ -279,7 +304,7 @@ async def test_a_text_is_found_by_its_carriers_name_once_that_is_known(house: Ho
     await house.db.write(settle, house, 1, [Settled(due.id, "sent", provider_message_id="SM1")])
     assert await post.notice(provider_id="SM1")
     assert await house.states() == ["delivered"]
-    assert await post.notice(provider_id="SM1", kind="bounced", hard=False, reason="Absent", code="6")
+    assert await post.notice(provider_id="SM1", kind="bounced", hard=False, detail="Absent", code="6")
     assert await house.states() == ["bounced"]
     assert await post.suppressed() == []
     await check_counts(house)

@@ -1,12 +1,19 @@
 """Whom a carrier will never write to again is not written to again by us: suppressed with the refusal, in the transaction that records it."""
 
+import asyncio
+
+import psycopg
+
 from tests.support.ledger import check_books
+from tests.support.postgres import waited_for
 from tests.support.recount import check
 from tests.support.walk import House
 from tests.walk.test_pace import settled, working
-from tidings.database import Database
-from tidings.domain import communications, suppressions, tenants
-from tidings.domain.communications import Settled
+from tidings.api import erasing
+from tidings.database import Database, Tx, open_database
+from tidings.database.postgres import PostgresTx, configure
+from tidings.domain import communications, counters, suppressions, tenants
+from tidings.domain.communications import Receipt, Settled
 from tidings.domain.counters import Tally
 from tidings.domain.suppressions import Suppression
 from tidings.message.outgoing import Address, accepted, refused
@@ -106,3 +113,65 @@ async def test_one_tenants_refusal_says_nothing_to_another(db: Database) -> None
     await second.accept()
     assert len(await second.dispatch()) == 1
     assert await second.states() == ["sent"]
+
+
+async def test_five_in_a_row_that_come_back_to_two_workers_at_once_are_five(postgres_url: str) -> None:
+    db = await open_database(postgres_url)
+    house = await House(db).settle_in()
+    for _ in range(5):
+        await house.accept()
+    await house.dispatch()
+
+    def back(tx: Tx, communication_id: int) -> None:
+        tally = Tally()
+        receipt = Receipt(kind="bounced", at=house.now, hard=False)
+        communications.receive(tx, house.tenant_id, communication_id, receipt, tally, now=house.now)
+        counters.fold(tx, tally)
+
+    first, *others, last = [row.id for row in await house.rows()]
+    for communication_id in others:
+        await db.write(back, communication_id)
+    with psycopg.connect(postgres_url) as connection:
+        configure(connection)
+        back(PostgresTx(connection), first)
+        beside = asyncio.create_task(db.write(back, last))
+        await waited_for(postgres_url)
+        connection.commit()
+    await beside
+    known = await found(house, "email", "ann@example.com")
+    assert known is not None
+    assert (known.reason, known.communication_id) == ("bounced", first)
+    await assert_counts_are_true(house)
+    await db.close()
+
+
+async def test_a_carrier_that_hears_of_a_change_of_mind_takes_back_no_more_than_stop_had_done(house: House) -> None:
+    await house.accept(phone=NUMBER, content=house.content(body="Hi", channel="sms"))
+    await house.dispatch()
+    (row,) = await house.rows()
+    await house.db.write(suppressions.add, house.tenant_id, "sms", NUMBER, "manual", detail="rings at night", now=house.now)
+    assert await house.db.write(suppressions.stop, house.tenant_id, "sms", NUMBER, detail="STOP", now=house.now)
+
+    def back(tx: Tx) -> None:
+        tally = Tally()
+        communications.receive(tx, house.tenant_id, row.id, Receipt(kind="resubscribed", at=house.now), tally, now=house.now)
+        counters.fold(tx, tally)
+
+    await house.db.write(back)
+    known = await found(house, "sms", NUMBER)
+    assert known is not None
+    assert (known.reason, known.detail) == ("manual", "rings at night")
+
+
+async def test_an_erased_number_stays_off_and_none_of_the_words_about_it(house: House) -> None:
+    ann = await house.contact(phone=NUMBER)
+    await house.db.write(suppressions.add, house.tenant_id, "sms", NUMBER, "manual", detail="rings Ann at night", now=house.now)
+    await house.db.write(suppressions.stop, house.tenant_id, "sms", NUMBER, detail="STOP", now=house.now)
+    await erasing.erase(house.db, house.tenant_id, ann, lift=False, author="dpo", now=house.clock)
+    kept = "SELECT reason, detail, underlying FROM suppressions WHERE tenant_id = :t"
+    (left,) = await house.db.read(lambda tx: tx.rows(kept, t=house.tenant_id))
+    assert left == ("unsubscribed", "", f'["manual","",null,{house.now}]')
+    assert not await house.db.write(suppressions.start, house.tenant_id, "sms", NUMBER)
+    known = await found(house, "sms", NUMBER)
+    assert known is not None
+    assert known.reason == "manual"

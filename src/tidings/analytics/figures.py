@@ -11,15 +11,25 @@ from tidings.database import Tx
 _EVER = 1 << 62
 _WHOLE, _DAY, _SENT = 0, 1, 2
 
-# One statement, so that all of it is seen at one instant: a mail that is opened meanwhile counts everywhere or nowhere.
+# One statement, so that all of it is seen at one instant: a mail that is opened meanwhile counts everywhere or nowhere, and so does an
+# hour that is settled. Whole days are read as such, with what is not settled of them; at their edges whole hours; at the edges of those
+# the rows themselves.
 # The counters keep what was opened before it is known as sent, or while it is being sent again, in the hour of its acceptance;
 # that has no sending to belong to, and is taken off.
 _FIGURES: LiteralString = (
-    "SELECT 0, type, template_id, CAST(0 AS bigint), CAST(SUM(sent) AS bigint), CAST(SUM(opened) AS bigint), CAST(SUM(clicked) AS bigint),"
-    " CAST(SUM(failed + bounced) AS bigint), CAST(SUM(failed) AS bigint)"
-    " FROM counters WHERE tenant_id = :tenant_id AND hour >= :whole AND hour < :rest GROUP BY type, template_id"
-    " UNION ALL SELECT 1, '', 0, hour / 86400000, CAST(SUM(sent) AS bigint), 0, 0, 0, 0"
-    " FROM counters WHERE tenant_id = :tenant_id AND hour >= :whole AND hour < :rest GROUP BY hour / 86400000"
+    "WITH counted AS MATERIALIZED ("
+    "SELECT type, template_id, day AS at, sent, opened, clicked, failed, bounced"
+    " FROM days WHERE tenant_id = :tenant_id AND day >= :morning AND day < :night"
+    " UNION ALL SELECT type, template_id, hour, sent, opened, clicked, failed, bounced"
+    " FROM counters WHERE tenant_id = :tenant_id AND slot > 0 AND hour >= :morning AND hour < :night"
+    " UNION ALL SELECT type, template_id, hour, sent, opened, clicked, failed, bounced"
+    " FROM counters WHERE tenant_id = :tenant_id AND hour >= :whole AND hour < :morning"
+    " UNION ALL SELECT type, template_id, hour, sent, opened, clicked, failed, bounced"
+    " FROM counters WHERE tenant_id = :tenant_id AND hour >= :night AND hour < :rest"
+    ")"
+    " SELECT 0, type, template_id, CAST(0 AS bigint), CAST(SUM(sent) AS bigint), CAST(SUM(opened) AS bigint), CAST(SUM(clicked) AS bigint),"
+    " CAST(SUM(failed + bounced) AS bigint), CAST(SUM(failed) AS bigint) FROM counted GROUP BY type, template_id"
+    " UNION ALL SELECT 1, '', 0, at / 86400000, CAST(SUM(sent) AS bigint), 0, 0, 0, 0 FROM counted GROUP BY at / 86400000"
     " UNION ALL SELECT 2, type, COALESCE(template_id, 0), sent_at / 86400000, COUNT(*), COUNT(opened_at), COUNT(clicked_at),"
     " CAST(SUM(CASE state WHEN 'bounced' THEN 1 ELSE 0 END) AS bigint), 0"
     " FROM communications WHERE tenant_id = :tenant_id AND sent_at >= :since AND sent_at < :head GROUP BY type, template_id, sent_at / 86400000"
@@ -68,11 +78,15 @@ class Figures(msgspec.Struct):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """A range of time in five steps: [since, head) and [tail, until) are parts of hours, [whole, rest) is made of whole ones."""
+    """A range of time in seven steps: [since, head) and [tail, until) are parts of hours, [whole, rest) is made of whole ones, and of
+    those [morning, night) of whole days.
+    """
 
     since: int
     head: int
     whole: int
+    morning: int
+    night: int
     rest: int
     tail: int
     until: int
@@ -81,7 +95,7 @@ class Span(msgspec.Struct, frozen=True):
 def figures(tx: Tx, tenant_id: int, *, since: int | None = None, until: int | None = None) -> Figures:
     """The tenant's figures for what was sent from `since` on and before `until` (milliseconds; None: without end).
 
-    Rows are read for at most two parts of an hour, whatever the range; the rest costs as much as there are counters.
+    Rows are read for at most two parts of an hour, and counts by hour for two parts of a day, whatever the range; the rest are days.
     """
     rows = tx.rows(_FIGURES, tenant_id=tenant_id, **msgspec.structs.asdict(span(since, until)))
     total, failed, unsent = Share(), 0, 0
@@ -112,13 +126,19 @@ def figures(tx: Tx, tenant_id: int, *, since: int | None = None, until: int | No
 
 
 def span(since: int | None, until: int | None) -> Span:
-    """The range cut at its first and last full hour. Where there is none between them, all of it is `[since, head)`."""
+    """The range cut at its first and last full hour. Where there is none between them, all of it is `[since, head)`.
+
+    Where there is no full day between those, `morning` and `night` are the same.
+    """
     begin, end = 0 if since is None else max(since, 0), _EVER if until is None else min(until, _EVER)
     first = -(-begin // clock.HOUR) * clock.HOUR
     last = end if until is None else end - end % clock.HOUR
     if first >= last:
-        return Span(begin, end, 0, 0, 0, 0)
-    return Span(begin, first, first, last, last, end)
+        return Span(begin, end, 0, 0, 0, 0, 0, 0)
+    morning, night = -(-first // clock.DAY) * clock.DAY, last - last % clock.DAY
+    if morning >= night:
+        morning = night = last
+    return Span(begin, first, first, morning, night, last, last, end)
 
 
 def _names(tx: Tx, tenant_id: int, ids: Sequence[int]) -> dict[int, str]:

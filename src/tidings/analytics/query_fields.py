@@ -33,7 +33,7 @@ def _said(rendered: LiteralString, written: LiteralString) -> LiteralString:
     """What it says: in words of its own where it has some, else in those of its content."""
     own = "(SELECT r." + rendered + " FROM renderings r WHERE r.tenant_id = c.tenant_id AND r.communication_id = c.id)"
     shared = "(SELECT t." + written + " FROM contents t WHERE t.tenant_id = c.tenant_id AND t.id = c.content_id)"
-    return "CASE WHEN c.worded = 1 THEN " + own + " ELSE " + shared + " END"
+    return "CASE WHEN c.worded > 0 THEN " + own + " ELSE " + shared + " END"
 
 
 _BODY = _said("body", "said_text")

@@ -2,7 +2,9 @@
 
 import codecs
 import re
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Sequence
+from types import UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -197,7 +199,7 @@ def _explained(value: Any, kind: type[msgspec.Struct], error: msgspec.Validation
         try:
             msgspec.convert(given[field.encode_name], field.type)
         except msgspec.ValidationError as wrong:
-            complaints[field.encode_name] = [_in_words(str(wrong))]
+            complaints[field.encode_name] = [_in_words(str(wrong), _choices(field.type))]
     if kind.__struct_config__.forbid_unknown_fields:
         complaints |= {name: ["is not a known field"] for name in given if name not in known}
     if not complaints:
@@ -205,13 +207,23 @@ def _explained(value: Any, kind: type[msgspec.Struct], error: msgspec.Validation
     return Invalid("; ".join(f"{name} {texts[0]}" for name, texts in complaints.items()), complaints)
 
 
-def _in_words(message: str) -> str:
+def _choices(kind: Any) -> tuple[str, ...]:
+    """The words that a field may have, where some words are all it may have."""
+    if get_origin(kind) is Literal:
+        return tuple(word for word in get_args(kind) if isinstance(word, str))
+    if get_origin(kind) in (Union, UnionType, Annotated, list, tuple):
+        return tuple(word for part in get_args(kind) for word in _choices(part))
+    return ()
+
+
+def _in_words(message: str, choices: Sequence[str] = ()) -> str:
     """msgspec's complaint in the words of whoever wrote the request: `must be text, not a whole number (at items[0])`."""
     place = _AT.search(message)
     bare = message[: place.start()] if place else message
     where = f" (at {place.group(1)})" if place and place.group(1) else ""
     if bare.startswith(_UNKNOWN_WORD):
-        return f"must be one of the words that are known here, not {bare.removeprefix(_UNKNOWN_WORD)}{where}"
+        words = ", ".join(choices) or "the words that are known here"
+        return f"must be one of {words}, not {bare.removeprefix(_UNKNOWN_WORD)}{where}"
     kinds = _KIND.match(bare)
     if not kinds:
         return bare[:1].lower() + bare[1:] + where

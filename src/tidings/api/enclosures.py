@@ -128,7 +128,8 @@ def _decoded(text: str, field: str) -> bytes:
 
 
 async def _kept(call: Call, file: File, data: bytes) -> File:
-    digest = await attachments.keep(call.db, call.house.store, call.tenant_id, data, now=call.house.clock)
+    # not by `call.db`: what is sent with it may be refused yet
+    digest = await attachments.keep(call.house.db, call.house.store, call.tenant_id, data, now=call.house.clock)
     return msgspec.structs.replace(file, hash=digest)
 
 

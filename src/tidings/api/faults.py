@@ -110,10 +110,19 @@ def everlytic(fault: Fault) -> dict[str, Any] | str:
     return {"result": "error", "status": message, "code": fault.status}
 
 
+def rocketcoms_code(status: int) -> str:
+    """What rocketcoms' body calls an HTTP status: it has words for 400, 401, 403, 404 and 500, and every other is called by its class."""
+    return f"{status if status in {401, 403, 404} else 500 if status >= 500 else 400:04d}"
+
+
 def rocketcoms(fault: Fault) -> dict[str, Any]:
-    """rocketcoms' body; it has codes for 400, 401, 403, 404 and 500, and every other status reads as its class."""
-    code = fault.status if fault.status in {400, 401, 403, 404} else 500 if fault.status >= 500 else 400
-    return {"status": f"{code:04d}", "traceId": fault.trace_id, "message": fault.error.message, "timestamp": moment(fault.at)}
+    """rocketcoms' body."""
+    return {
+        "status": rocketcoms_code(fault.status),
+        "traceId": fault.trace_id,
+        "message": fault.error.message,
+        "timestamp": moment(fault.at),
+    }
 
 
 def _headers(error: TidingsError) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -171,12 +171,17 @@ def _state(tx: Tx, now: int) -> tuple[set[int], int]:
 
 def _totals(tx: Tx) -> list[tuple[Any, ...]]:
     """Every count by channel, over all tenants; enrollments are counted under no channel."""
+    columns: LiteralString = (
+        "channel, accepted, sent, delivered, failed, canceled, bounced, opens, clicks, human_opens, human_clicks, complained, unsubscribed, replied,"
+        " enrolled, completed"
+    )
     return tx.rows(
         "SELECT channel, CAST(SUM(accepted) AS bigint), CAST(SUM(sent) AS bigint), CAST(SUM(delivered) AS bigint), CAST(SUM(failed) AS bigint),"
         " CAST(SUM(canceled) AS bigint), CAST(SUM(bounced) AS bigint), CAST(SUM(opens) AS bigint), CAST(SUM(clicks) AS bigint),"
         " CAST(SUM(human_opens) AS bigint), CAST(SUM(human_clicks) AS bigint),"
         " CAST(SUM(complained) AS bigint), CAST(SUM(unsubscribed) AS bigint), CAST(SUM(replied) AS bigint), CAST(SUM(enrolled) AS bigint),"
-        " CAST(SUM(completed) AS bigint) FROM counters WHERE tenant_id > 0 GROUP BY channel ORDER BY channel"
+        " CAST(SUM(completed) AS bigint) FROM (SELECT " + columns + " FROM days WHERE tenant_id > 0 AND day = -1"
+        " UNION ALL SELECT " + columns + " FROM counters WHERE tenant_id > 0 AND slot > 0) c GROUP BY channel ORDER BY channel"
     )
 
 

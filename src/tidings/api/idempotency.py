@@ -67,7 +67,7 @@ async def once(call: Call, unit: Callable[[Tx], T], answer: Callable[[Tx, T], Re
         body = b"" if said.body is None else _encode(said.body)
         # an answer with a mail in it is mostly markup, twice
         idempotency.keep(tx, call.tenant_id, key, said.status, call.house.vault.seal(zlib.compress(body, 1)))
-        return Reply(said.status, body or None)
+        return said
 
     return await call.db.write(work)
 

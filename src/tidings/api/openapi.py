@@ -1,5 +1,6 @@
 """The description of the API, made from the route tables (OpenAPI 3.1), and a page to browse it that needs nothing from elsewhere."""
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,12 @@ class Document:
     """The document for a set of routes, and the routes that serve it."""
 
     def __init__(self, described: list[Route]) -> None:
-        self._json = msgspec.json.encode(document(described))
+        self._described = described
+
+    @functools.cached_property
+    def _json(self) -> bytes:
+        """Made when somebody wants it first: the server need not wait for it, and most processes are never asked."""
+        return msgspec.json.encode(document(self._described))
 
     def routes(self) -> list[Route]:
         """What is served."""

@@ -73,7 +73,7 @@ def _schema(route: Route, status: int) -> dict[str, Any]:
         return _object(detail=_TEXT, time=_INSTANT, title={"const": HTTPStatus(status).phrase})
     if owner is faults.rocketcoms:
         trace = {"type": "string", "format": "uuid"}
-        return _object(status={"type": "string", "pattern": "^0[45][0-9]{2}$"}, traceId=trace, message=_TEXT, timestamp=_INSTANT)
+        return _object(status={"const": faults.rocketcoms_code(status)}, traceId=trace, message=_TEXT, timestamp=_INSTANT)
     if owner is faults.everlytic and route.path.startswith("/api/2.0/"):
         return {"const": "Invalid credentials."} if status == 401 else _object(status={"const": "error"}, message=_TEXT)
     if owner is faults.everlytic:

@@ -1,6 +1,6 @@
 """Every route there is: one line a contract or resource. `web` builds the application from it, `openapi` the description."""
 
-from tidings.api import alpha, callbacks, inbound_hooks, instant, reviewrover, rocketcoms
+from tidings.api import alpha, callbacks, everlytic, inbound_hooks, instant, reviewrover, rocketcoms
 from tidings.api.health import Metrics
 from tidings.api.idempotency import guarded
 from tidings.api.native import (
@@ -11,17 +11,24 @@ from tidings.api.native import (
     imports,
     inbound,
     inboxes,
+    interactions,
     jobs,
     keys,
     keywords,
     lists,
     messages,
+    privacy,
     providers,
+    reports,
+    rest,
+    retention,
     sandbox,
     sandbox_reply,
     senders,
     suppressions,
     templates,
+    timeline,
+    webhooks,
 )
 from tidings.api.openapi import Document
 from tidings.api.tracking import Tracking
@@ -31,6 +38,7 @@ CONTRACTS: tuple[list[Route], ...] = (
     reviewrover.ROUTES,
     instant.ROUTES,
     alpha.ROUTES,
+    everlytic.ROUTES,
     rocketcoms.ROUTES,
     contacts.ROUTES,
     imports.ROUTES,
@@ -49,7 +57,14 @@ CONTRACTS: tuple[list[Route], ...] = (
     senders.ROUTES,
     inboxes.ROUTES,
     audit.ROUTES,
+    privacy.ROUTES,
+    retention.ROUTES,
+    reports.ROUTES,
+    rest.ROUTES,
+    interactions.ROUTES,
+    timeline.ROUTES,
     keywords.ROUTES,
+    webhooks.ROUTES,
     callbacks.ROUTES,
     inbound_hooks.ROUTES,
 )

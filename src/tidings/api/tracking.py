@@ -144,14 +144,15 @@ def _located(target: str) -> str:
 def _hit(call: Call, tenant_id: int, identity: int, *, link_index: int | None = None) -> Hit:
     """A click on that link, or an open. Machines are marked and answered like everybody else."""
     agent = call.headers.get("user-agent", "").replace("\0", "")[:_USER_AGENT_LIMIT]
+    visitors = call.house.visitors
     return Hit(
         tenant_id,
         identity,
         "opened" if link_index is None else "clicked",
         call.now,
         link_index=link_index,
-        user_agent=agent or None,
-        ip=call.client or None,
+        user_agent=visitors.agent(agent),
+        ip=visitors.kept(call.client),
         bot=robots.recognise(call.headers) is not None,
     )
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from tidings.api import bodies
+from tidings.api.visitors import Visitors
 from tidings.clock import Clock
 from tidings.database import Database
 from tidings.errors import Invalid
@@ -37,7 +38,7 @@ class House(msgspec.Struct, frozen=True):
     """What the composition root hands down: everything a handler may need that is not in the request.
 
     `public_url` has no trailing slash. `allow_private` permits webhooks to private addresses. `default_sender` is the From
-    address where neither the request, the campaign nor the tenant names one.
+    address where neither the request, the campaign nor the tenant names one. `visitors` says what is kept of who made a request.
     """
 
     db: Database
@@ -50,12 +51,14 @@ class House(msgspec.Struct, frozen=True):
     data_folder: Path
     allow_private: bool
     default_sender: str
+    visitors: Visitors = Visitors()
 
 
 class Call:
     """One request. Whatever it says wrongly is raised as tidings.errors, in sentences for whoever sent it.
 
-    `path` are the variable segments, `target` is the whole path and query as they were sent.
+    `path` are the variable segments, `target` is the whole path and query as they were sent, `peer` is who holds the connection. `db` is
+    the house's database; where the request is to be entered in the audit, its first write enters it (see `auditing`).
     """
 
     __slots__ = (
@@ -65,15 +68,17 @@ class Call:
         "_query_string",
         "_raw_headers",
         "body",
-        "client",
+        "db",
         "house",
         "key_name",
         "method",
         "now",
         "path",
+        "peer",
         "scopes",
         "target",
         "tenant_id",
+        "watched",
     )
 
     def __init__(
@@ -85,16 +90,18 @@ class Call:
         target: bytes,
         query_string: bytes,
         headers: Iterable[tuple[bytes, bytes]],
-        client: str,
+        peer: str,
     ) -> None:
         self.house = house
+        self.db = house.db
         self.method = method
         self.now = house.clock()
         self.path = path
         self.target = target
-        self.client = client
+        self.peer = peer
         self.tenant_id = 0
         self.key_name = ""
+        self.watched = False
         self.scopes: frozenset[str] = frozenset()
         self.body = b""
         self._chunks: AsyncIterator[bytes] | None = None
@@ -104,9 +111,9 @@ class Call:
         self._pairs: list[tuple[str, str]] | None = None
 
     @property
-    def db(self) -> Database:
-        """The house's database."""
-        return self.house.db
+    def client(self) -> str:
+        """The address the request came from, through proxies that are trusted; "" where there is none. What is stored of it is `visitors.kept`."""
+        return self.house.visitors.address(self.peer, self.headers)
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -216,7 +223,7 @@ class Route(msgspec.Struct, frozen=True):
     `gives` the body and the answer, `reads` and `media` the content types of these, `status` success's; `lists` names the rows of a
     `listing`, each of which is a `gives` then. A `query` entry is a name or a Parameter; `variables` are those segments that are no
     opaque text. `also` are further successes and what they give. `refuses` are the refusals that do not follow from the rest: 404 for
-    what a body names, 409 for a state.
+    what a body names, 409 for a state. `audits` tells that its handler writes the audit's entry itself, with what it does.
     """
 
     method: str
@@ -238,6 +245,7 @@ class Route(msgspec.Struct, frozen=True):
     refuses: tuple[int, ...] = ()
     idempotent: bool = False
     limit: int = BODY_LIMIT
+    audits: bool = False
     guard: Callable[[Call], Awaitable[object]] | None = None
 
 

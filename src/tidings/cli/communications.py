@@ -50,6 +50,7 @@ def export(
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
             query = records.query_of(house, owner.id, search or [], filters or [], sort or [])
+            await context.enter(house, owner.id, "Communications as CSV", "read")
             with progress.shown(output, (await house.db.read(searching.page, owner.id, query, offset=0, limit=1)).total):
                 if output is None:
                     await _written(house, owner.id, query, sys.stdout.buffer, progress)

@@ -17,7 +17,7 @@ from tidings.cli.output import Json, print_json
 from tidings.database import Tx
 from tidings.delivery import imports
 from tidings.delivery.imports import Report, Watch
-from tidings.domain import contacts, jobs, lists
+from tidings.domain import audit, contacts, jobs, lists
 from tidings.domain.contacts import Cursor, Filters, Source, Table
 from tidings.domain.jobs import Job
 from tidings.errors import Conflict, Invalid, NotFound
@@ -78,6 +78,7 @@ def export(
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
             filters = await house.db.read(_members_of, owner.id, list_name)
+            await context.enter(house, owner.id, "Contacts as CSV", "read")
             if output is None:
                 await _written(house, owner.id, filters, sys.stdout.buffer)
                 return
@@ -98,7 +99,14 @@ def _looked_at(file: Path, source: Source) -> Source:
 
 async def _begun(house: House, tenant_id: int, source: Source, name: str) -> tuple[Job, bool]:
     """The job, held by us, and whether it goes on with an import that was interrupted. Raises Conflict when another process is at it."""
-    job, resumed = await house.db.write(_found_or_made, tenant_id, source, name, now=house.clock())
+
+    def begin(tx: Tx) -> tuple[Job, bool]:
+        job, resumed = _found_or_made(tx, tenant_id, source, name, now=house.clock())
+        if not resumed:
+            audit.enter(tx, context.entry(house, tenant_id, "Import contacts from a CSV file", subject="job", subject_id=job.id))
+        return job, resumed
+
+    job, resumed = await house.db.write(begin)
     if resumed and await asyncio.to_thread(imports.under_way, house.data_folder, job.id):
         raise Conflict("Another process is importing this file at this moment.")
     held = await house.db.write(jobs.take, tenant_id, job.id, now=house.clock(), lease_ms=imports.LEASE)

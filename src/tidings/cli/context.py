@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from tidings import clock
 from tidings import settings as configuration
-from tidings.api import callbacks
+from tidings.api import callbacks, visitors
+from tidings.api.visitors import Visitors
 from tidings.api.wire import House
-from tidings.database import Database, open_database
+from tidings.database import Database, Tx, open_database
 from tidings.database.migrate import migrate, pending
 from tidings.delivery import listening
-from tidings.domain import tenants
+from tidings.domain import audit, tenants
 from tidings.domain.page import Page
 from tidings.domain.tenants import Tenant
 from tidings.errors import Invalid, NotFound, Unavailable
@@ -73,6 +74,7 @@ def built(settings: Settings, database: Database, secret: bytes) -> House:
         data_folder=settings.home,
         allow_private=settings.webhooks_allow_private,
         default_sender=settings.sender,
+        visitors=Visitors(settings.ip, visitors.networks(settings.trusted_proxies)),
     )
 
 
@@ -130,6 +132,34 @@ async def find_tenant(db: Database, slug: str) -> Tenant:
     if tenant is None:
         raise NotFound(f"There is no tenant {slug!r}; `tidings tenants create {slug}` makes one.")
     return tenant
+
+
+def entry(house: House, tenant_id: int, operation: str, action: audit.Action = "change", **about: Any) -> audit.Act:
+    """What the audit has of a command; `about` as in `audit.Act`."""
+    return audit.Act(
+        tenant_id=tenant_id, at=house.clock(), author=audit.COMMAND_LINE, action=action, operation=operation, status=200, **about
+    )
+
+
+async def change(
+    house: House, tenant_id: int, operation: str, unit: Callable[[Tx], T], *, subject: str = "", subject_id: int | None = None
+) -> T:
+    """Runs the unit and enters it in the audit, in one transaction. It is about the row of the kind `subject` that has this id or, with
+    none given, the `id` of what the unit answers. Raises what the unit raises.
+    """
+
+    def work(tx: Tx) -> T:
+        done = unit(tx)
+        identity = getattr(done, "id", 0) if subject_id is None else subject_id
+        audit.enter(tx, entry(house, tenant_id, operation, subject=subject, subject_id=identity if subject else 0))
+        return done
+
+    return await house.db.write(work)
+
+
+async def enter(house: House, tenant_id: int, operation: str, action: audit.Action = "change", **about: Any) -> None:
+    """Enters in the audit what the command line is about to do by other means."""
+    await house.db.write(audit.enter, entry(house, tenant_id, operation, action, **about))
 
 
 async def everything(db: Database, page: Callable[..., Page[T]], tenant_id: int) -> list[T]:

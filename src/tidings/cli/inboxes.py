@@ -7,7 +7,9 @@ from typing import Annotated, Any, cast
 import msgspec
 import typer
 
+from tidings import ids
 from tidings.api.native.inboxes import NewInbox, made, url
+from tidings.api.wire import instant, instant_or_none
 from tidings.cli import context
 from tidings.cli.output import Json, print_json, print_table
 from tidings.database import Tx
@@ -38,14 +40,18 @@ def add(name: Name, tenant: Owner, kind: Kind, address: Address = None, given: S
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
             new = made(house.vault, NewInbox(name, cast(inboxes.Kind, kind), address, settings))
-            inbox = await house.db.write(inboxes.create, owner.id, new, now=house.clock())
+            now = house.clock()
+            inbox = await context.change(
+                house, owner.id, "Set up an inbox", lambda tx: inboxes.create(tx, owner.id, new, now=now), subject="inbox"
+            )
             return inbox, url(house.public_url, inbox)
 
     inbox, hook = context.run(work())
     if as_json:
-        print_json(_shown(inbox) | {"url": hook})
+        print_json(_shown(inbox, hook))
     elif hook:
         print(f"Let {kind} call {hook}")
+        print(f"Events to switch on there: {', '.join(KINDS[kind].events)}")
     else:
         print(f"Mail {'to ' + inbox.address if inbox.address else 'in ' + inbox.name} comes in for {tenant}.")
 
@@ -54,16 +60,16 @@ def add(name: Name, tenant: Owner, kind: Kind, address: Address = None, given: S
 def listed(tenant: Owner, as_json: Json = False) -> None:
     """List them, oldest first, with what is wrong with each."""
 
-    async def work() -> list[Inbox]:
+    async def work() -> list[tuple[Inbox, str | None]]:
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
-            return await context.everything(house.db, inboxes.page, owner.id)
+            return [(row, url(house.public_url, row)) for row in await context.everything(house.db, inboxes.page, owner.id)]
 
     found = context.run(work())
     if as_json:
-        print_json([_shown(row) for row in found])
+        print_json([_shown(row, hook) for row, hook in found])
     else:
-        print_table(("name", "kind", "address", ""), [(row.name, row.kind, row.address or "", row.error or "") for row in found])
+        print_table(("name", "kind", "address", ""), [(row.name, row.kind, row.address or "", row.error or "") for row, _ in found])
 
 
 @app.command("remove")
@@ -73,18 +79,19 @@ def remove(name: Name, tenant: Owner) -> None:
     async def work() -> None:
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
-            await house.db.write(forget, owner.id, name)
+            await context.change(house, owner.id, "Remove an inbox", lambda tx: forget(tx, owner.id, name), subject="inbox")
 
     context.run(work())
     print("Removed.")
 
 
-def forget(tx: Tx, tenant_id: int, name: str) -> None:
-    """Removes the inbox of this name. Raises NotFound."""
+def forget(tx: Tx, tenant_id: int, name: str) -> Inbox:
+    """Removes the inbox of this name; answers what it was. Raises NotFound."""
     known = inboxes.named(tx, tenant_id, name)
     if known is None:
         raise NotFound(f"There is no inbox named {name}.")
     inboxes.delete(tx, tenant_id, known.id)
+    return known
 
 
 def _settings(kind: str, given: list[str]) -> dict[str, Any]:
@@ -107,12 +114,15 @@ def _settings(kind: str, given: list[str]) -> dict[str, Any]:
     return values
 
 
-def _shown(row: Inbox) -> dict[str, object]:
+def _shown(row: Inbox, hook: str | None) -> dict[str, object]:
     return {
+        "id": ids.spell("inbox", row.id),
         "name": row.name,
         "kind": row.kind,
         "address": row.address,
+        "url": hook,
+        "events": list(KINDS[row.kind].events),
         "error": row.error,
-        "last_at": row.last_at,
-        "created_at": row.created_at,
+        "last_at": instant_or_none(row.last_at),
+        "created_at": instant(row.created_at),
     }

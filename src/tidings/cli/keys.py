@@ -7,8 +7,8 @@ import typer
 from tidings.cli import context
 from tidings.cli.output import Json, print_json, print_table
 from tidings.database import Tx
-from tidings.domain import keys
-from tidings.domain.keys import Key, NewKey
+from tidings.domain import audit, keys
+from tidings.domain.keys import Key, Known, NewKey
 from tidings.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make, list and revoke API keys.")
@@ -30,7 +30,14 @@ def create(
     async def work() -> NewKey:
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
-            return await house.db.write(keys.create, owner.id, name=name, scopes=scope or [], now=house.clock())
+            now = house.clock()
+            return await context.change(
+                house,
+                owner.id,
+                "Make an API key",
+                lambda tx: keys.create(tx, owner.id, name=name, scopes=scope or [], now=now),
+                subject="key",
+            )
 
     made = context.run(work())
     if as_json:
@@ -62,14 +69,20 @@ def revoke(key: Annotated[str, typer.Argument(help="The key (tk_…), or its who
 
     async def work() -> None:
         async with context.opened() as house:
-            await house.db.write(end, key.partition(".")[0], now=house.clock())
+
+            def unit(tx: Tx) -> None:
+                known = end(tx, key.partition(".")[0], now=house.clock())
+                audit.enter(tx, context.entry(house, known.tenant_id, "Revoke an API key", subject="key", subject_id=known.id))
+
+            await house.db.write(unit)
 
     context.run(work())
     print("Revoked.")
 
 
-def end(tx: Tx, key: str, *, now: int) -> None:
-    """Revokes the key of this name. Raises NotFound when there is none, or none any more."""
+def end(tx: Tx, key: str, *, now: int) -> Known:
+    """Revokes the key of this name, and answers it. Raises NotFound when there is none, or none any more."""
     known = keys.lookup(tx, key)
     if known is None or not keys.revoke(tx, known.tenant_id, known.id, now=now):
         raise NotFound(f"There is no key {key}, or it was revoked before.")
+    return known

@@ -13,7 +13,7 @@ from tidings.cli import context
 from tidings.cli.output import Json, print_json
 from tidings.cli.serve import is_served
 from tidings.database import Tx
-from tidings.domain import communications
+from tidings.domain import audit, communications
 from tidings.domain.communications import Communication, Draft
 from tidings.errors import Invalid, Unavailable
 from tidings.message import address, phone
@@ -58,7 +58,14 @@ def send(
         async with context.opened(settings) as house:
             owner = await context.find_tenant(house.db, tenant)
             drafts = _sms(owner.id, to, text) if sms else [_mail(owner.id, to, subject, text, "html" if html_file else "text")]
-            made = await house.db.write(_accept, drafts, now=house.clock())
+            now = house.clock()
+
+            def unit(tx: Tx) -> list[Communication]:
+                made = _accept(tx, drafts, now=now)
+                audit.enter(tx, context.entry(house, owner.id, "Send a message", subject="communication", subject_id=made[0].id))
+                return made
+
+            made = await house.db.write(unit)
             return await _settled(house, made) if wait else made
 
     done = context.run(work())

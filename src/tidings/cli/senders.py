@@ -25,7 +25,10 @@ def add(address: Allowed, tenant: Owner, as_json: Json = False) -> None:
         wanted = senders.normalise(address)
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
-            return await house.db.write(senders.add, owner.id, wanted, now=house.clock())
+            now = house.clock()
+            return await context.change(
+                house, owner.id, "Allow a sender", lambda tx: senders.add(tx, owner.id, wanted, now=now), subject="sender"
+            )
 
     made = context.run(work())
     if as_json:
@@ -58,18 +61,19 @@ def remove(address: Allowed, tenant: Owner) -> None:
         wanted = senders.normalise(address)
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
-            await house.db.write(forbid, owner.id, wanted)
+            await context.change(house, owner.id, "Take back a sender", lambda tx: forbid(tx, owner.id, wanted), subject="sender")
 
     context.run(work())
     print("Removed.")
 
 
-def forbid(tx: Tx, tenant_id: int, address: str) -> None:
-    """Takes the permission for exactly this domain or address away. Raises NotFound when there is none."""
+def forbid(tx: Tx, tenant_id: int, address: str) -> Sender:
+    """Takes the permission for exactly this domain or address away; answers what it was. Raises NotFound when there is none."""
     known = senders.find(tx, tenant_id, address)
     if known is None:
         raise NotFound(f"{address} was not allowed.")
     senders.remove(tx, tenant_id, known.id)
+    return known
 
 
 def _shown(row: Sender) -> dict[str, object]:

@@ -28,6 +28,8 @@ def install(connection: sqlite3.Connection) -> None:
     connection.create_function("fold", 1, _fold, deterministic=True)
     connection.create_function("listed", 2, _listed, deterministic=True)
     connection.create_function("member", 2, _member, deterministic=True)
+    # SQLite has it from 3.43 on
+    connection.create_function("octet_length", 1, _octet_length, deterministic=True)
     connection.create_function("as_number", 1, _as_number, deterministic=True)
 
 
@@ -45,6 +47,10 @@ def _member(document: str | None, path: str) -> str | None:
     if found is None or isinstance(found, str):
         return found
     return msgspec.json.encode(found).decode()
+
+
+def _octet_length(value: object) -> int | None:
+    return None if value is None else len(str(value).encode())
 
 
 def _as_number(text: str | None) -> float | None:

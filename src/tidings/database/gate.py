@@ -90,6 +90,12 @@ class Database(ABC):
     async def refresh(self) -> None:
         """Keeps the store's picture of its tables near the truth while they grow fast; cheap when there is nothing to do."""
 
+    async def drop_months(self, before: int) -> list[str]:
+        """Gives back at once the room of months of interactions that ended before that instant and are empty, where the store keeps months
+        apart; answers their names. What cannot be had without waiting is left for the next time.
+        """
+        return []
+
     @abstractmethod
     async def maintain(self, now: int) -> None:
         """What the store wants done once a day: room for the coming months, fresh statistics."""

@@ -102,7 +102,7 @@ def _migrate_sqlite(path: str) -> list[str]:
 
 def _migrate_postgres(url: str) -> list[str]:
     with psycopg.connect(libpq(url)[0]) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(7421_001)")
+        connection.execute("SELECT pg_advisory_xact_lock(7421001)")
         connection.execute(_LEDGER)
         applied = _applied(connection)
         fresh = [migration for migration in migrations("postgres") if migration[0] not in applied]

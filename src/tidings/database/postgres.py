@@ -10,7 +10,7 @@ from typing import Any, Concatenate, LiteralString, cast
 import psycopg
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Identifier, Literal
 from psycopg.types.numeric import Int8Dumper
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -21,6 +21,8 @@ from tidings.errors import Conflict, Unavailable
 
 CHANNEL = "tidings"
 MONTHS_AHEAD = 3
+LOCK = "100ms"
+"""How long the dropping of a month may wait for a lock, with everybody else behind it."""
 TRIES = 4
 """How often a unit is run when the database asks for it to be run again (deadlock, serialization)."""
 
@@ -57,7 +59,8 @@ class PostgresTx(Tx):
         return self._execute(sql, params).rowcount
 
 
-def _configure(connection: Connection) -> None:
+def configure(connection: Connection) -> None:
+    """Makes a connection speak as the units of work expect."""
     # every integer travels as bigint: one prepared statement per text, whatever the value's size
     connection.adapters.register_dumper(int, Int8Dumper)
     connection.adapters.register_loader("jsonb", TextLoader)
@@ -86,7 +89,7 @@ class PostgresDatabase(Database):
             # the pool waits longer after each failure to connect; begun anew every few seconds it notices soon that the server is back
             reconnect_timeout=5,
             open=False,
-            configure=_configure,
+            configure=configure,
             kwargs={"autocommit": True, "prepare_threshold": prepare, **({} if self._pooled_outside else _PLANNING)},
         )
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="tidings-db")
@@ -161,6 +164,15 @@ class PostgresDatabase(Database):
                     connection.execute(SQL("ANALYZE {}").format(Identifier(name)))
 
         await self._in_thread(run)
+
+    async def drop_months(self, before: int) -> list[str]:
+        """Drops empty partitions that end before that instant. Nobody waits for it longer than LOCK, for it waits no longer for anybody."""
+
+        def run() -> list[str]:
+            with self._pool.connection() as connection:
+                return [name for name in old_partitions(connection, before) if drop_partition(connection, name)]
+
+        return await self._in_thread(run)
 
     async def maintain(self, now: int) -> None:
         """Makes the partitions of the coming months."""
@@ -240,3 +252,39 @@ def ensure_partitions(connection: psycopg.Connection[Any], now: int) -> None:
         statement = f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF interactions FOR VALUES FROM ({begin}) TO ({end})"
         connection.execute(cast(LiteralString, statement))
         year, month = following
+
+
+def old_partitions(connection: psycopg.Connection[Any], before: int) -> list[str]:
+    """The monthly partitions of `interactions` that end at that instant or before, the oldest first."""
+    rows = connection.execute(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = 'interactions'::regclass AND c.relname ~ '^interactions_[0-9]{4}_[0-9]{2}$' ORDER BY c.relname"
+    ).fetchall()
+    moment = datetime.fromtimestamp(before / 1000, UTC)
+    # the month in which the instant lies is not over by then
+    return [name for (name,) in rows if name < f"interactions_{moment.year}_{moment.month:02d}"]
+
+
+def drop_partition(connection: psycopg.Connection[Any], name: str) -> bool:
+    """Drops a partition if it is empty and nobody is at it; in autocommit.
+
+    VACUUM comes first: it cuts off the pages of what was deleted, so that the look under the lock, by which it is certain that nothing
+    has come since, reads none of them. (DETACH CONCURRENTLY would wait without a lock, but is not to be had beside a DEFAULT partition.)
+    """
+    month = Identifier(name)
+    empty = SQL("SELECT 1 FROM {} LIMIT 1").format(month)
+    try:
+        if connection.execute(empty).fetchone() is not None:
+            return False
+        connection.execute(SQL("VACUUM (TRUNCATE) {}").format(month))
+        with connection.transaction():
+            connection.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(LOCK)))
+            connection.execute(SQL("SET LOCAL statement_timeout = '1s'"))
+            connection.execute("LOCK TABLE ONLY interactions IN ACCESS EXCLUSIVE MODE")
+            connection.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(month))
+            if connection.execute(empty).fetchone() is not None:
+                return False
+            connection.execute(SQL("DROP TABLE {}").format(month))
+    except (pg.LockNotAvailable, pg.QueryCanceled, pg.UndefinedTable, pg.DeadlockDetected):
+        return False  # somebody is at it, or has done it: another time
+    return True

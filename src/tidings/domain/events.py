@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import counters
+from tidings.domain import counters, endpoints, marks
 from tidings.domain.counters import Bucket, Link, Moment, Tally
 
 Kind = Literal[
@@ -86,7 +86,9 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
-    """Stores the interactions and counts them: in the `tally` brought along, which its owner then folds, or else at once."""
+    """Stores the interactions, lays what is to be told of them, and counts them: in the `tally` brought along, which its owner then folds,
+    or else at once.
+    """
     counted = Tally() if tally is None else tally
     rows: list[tuple[int | str | None, ...]] = []
     for event in events:
@@ -119,8 +121,15 @@ def append(tx: Tx, events: list[Event], tally: Tally | None = None) -> None:
             " at bigint, link_index integer, detail text, user_agent text, ip text, author text, bot smallint, reason text, code text) r",
             rows=rows,
         )
+        marks.written(tx, _old(events))
+        endpoints.lay(tx, events)
     if tally is None:
         counters.fold(tx, counted)
+
+
+def _old(events: list[Event]) -> list[marks.Happening]:
+    line = marks.line()
+    return [marks.Happening(event.subject.tenant_id, event.subject.message_id, event.kind, event.at) for event in events if event.at < line]
 
 
 def _count(tally: Tally, event: Event) -> None:

@@ -9,12 +9,13 @@ from typing import Final, Literal, LiteralString, NamedTuple
 
 import msgspec
 
+from tidings.clock import MINUTE
 from tidings.database import Tx
 from tidings.database.functions import literal
 from tidings.domain.page import Page
 from tidings.errors import Conflict, NotFound
 
-Kind = Literal["imap", "address", "postmark", "mailgun", "sendgrid", "resend"]
+Kind = Literal["imap", "address", "postmark", "mailgun", "sendgrid", "resend", "ses"]
 
 BELL: Final = "inboxes"
 """What is notified whenever a mailbox becomes due before its time, or a lease is taken away."""
@@ -24,7 +25,7 @@ class Inbox(msgspec.Struct, frozen=True):
     """A row of `inboxes`. `address` is of kind `address` alone (`help@example.com` or a whole domain, lower-cased), `token` of webhooks.
 
     `settings` is sealed JSON or "", `cursor` how far a mailbox has been read ("" before its first time), `attempts` the claims since it
-    was last read without a fault, `error` what is wrong since `failing_since`, `last_at` when it was last read.
+    was last read without a fault, `error` what is wrong since `failing_since`, `last_at` when it was last read, or its carrier last heard.
     """
 
     id: int
@@ -221,6 +222,24 @@ def progressed(tx: Tx, inbox: Inbox, cursor: str, *, error: str | None, now: int
         now=now,
     )
     return changed == 1
+
+
+def is_news(inbox: Inbox, error: str | None, *, now: int) -> bool:
+    """Whether a post of its carrier's is worth writing down: once a minute, or when what is wrong changes. Posts come by the thousand."""
+    return inbox.error != error or inbox.last_at is None or now - inbox.last_at >= MINUTE
+
+
+def heard(tx: Tx, inbox: Inbox, error: str | None, *, now: int) -> None:
+    """Its carrier has posted something: taken well, or refused for `error`."""
+    tx.run(
+        "UPDATE inboxes SET last_at = CASE WHEN CAST(:error AS text) IS NULL THEN :now ELSE last_at END, error = :error,"
+        " failing_since = CASE WHEN CAST(:error AS text) IS NOT NULL THEN COALESCE(failing_since, :now) END"
+        " WHERE tenant_id = :tenant_id AND id = :id",
+        tenant_id=inbox.tenant_id,
+        id=inbox.id,
+        error=error,
+        now=now,
+    )
 
 
 def release(tx: Tx, inbox: Inbox, *, due_at: int) -> bool:

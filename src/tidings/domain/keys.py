@@ -44,13 +44,17 @@ class NewKey(msgspec.Struct, frozen=True):
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What authentication needs of a key: whom it stands for, what it may, and the hash its secret must have."""
+    """What authentication needs of a key: whom it stands for, what it may, and the hash its secret must have.
+
+    `watched` tells that its tenant's audit has whoever reads personal data, too.
+    """
 
     id: int
     tenant_id: int
     name: str
     scopes: frozenset[str]
     secret_hash: str
+    watched: bool = False
 
     def opens(self, secret: str) -> bool:
         """Whether this is its secret; takes the same time for every wrong one."""
@@ -88,12 +92,16 @@ def split(token: str) -> tuple[str, str] | None:
 
 def lookup(tx: Tx, key: str) -> Known | None:
     """The key of this name unless it was revoked; its tenant is not known before this answers."""
-    row = tx.row("SELECT id, tenant_id, name, scopes, secret_hash FROM api_keys WHERE key = :key AND revoked_at IS NULL", key=key)
+    row = tx.row(
+        "SELECT k.id, k.tenant_id, k.name, k.scopes, k.secret_hash, t.audit_reads FROM api_keys k JOIN tenants t ON t.id = k.tenant_id"
+        " WHERE k.key = :key AND k.revoked_at IS NULL",
+        key=key,
+    )
     if row is None:
         return None
-    identity, tenant_id, name, scopes, secret_hash = row
+    identity, tenant_id, name, scopes, secret_hash, watched = row
     # what is done with a key that has no name has an author all the same
-    return Known(identity, tenant_id, name or key, frozenset(msgspec.json.decode(scopes, type=list[str])), secret_hash)
+    return Known(identity, tenant_id, name or key, frozenset(msgspec.json.decode(scopes, type=list[str])), secret_hash, bool(watched))
 
 
 def authenticate(tx: Tx, key: str, secret: str) -> Known | None:

@@ -45,7 +45,9 @@ def add(
     detail: str = "",
     communication_id: int | None = None,
 ) -> bool:
-    """Suppresses an address; False when it was already (the first reason stays)."""
+    """Suppresses an address; False when it was already (the first reason stays), or when it is "": that of somebody who was erased."""
+    if not address:
+        return False
     added = tx.run(
         "INSERT INTO suppressions (tenant_id, channel, address, reason, detail, communication_id, created_at)"
         " VALUES (:tenant_id, :channel, :address, :reason, :detail, :communication_id, :now)"
@@ -59,6 +61,105 @@ def add(
         now=now,
     )
     return bool(added)
+
+
+def told(
+    tx: Tx, tenant_id: int, channel: str, address: str, reason: Reason, *, at: int, detail: str = "", communication_id: int | None = None
+) -> None:
+    """Suppresses an address on a carrier's word, and comes to the same in whatever order such words are heard.
+
+    Complained outweighs bounced, and that unsubscribed; what people entered outweighs all. Of two that weigh the same the first to happen
+    counts, of two unsubscribings the last: a change of mind is between them.
+    """
+    tx.run(
+        "INSERT INTO suppressions (tenant_id, channel, address, reason, detail, communication_id, created_at)"
+        " VALUES (:tenant_id, :channel, :address, :reason, :detail, :communication_id, :at)"
+        " ON CONFLICT (tenant_id, channel, address) DO UPDATE SET reason = excluded.reason, detail = excluded.detail,"
+        " communication_id = excluded.communication_id, created_at = excluded.created_at"
+        " WHERE CASE WHEN suppressions.reason <> excluded.reason THEN suppressions.reason = 'unsubscribed'"
+        " OR (suppressions.reason = 'bounced' AND excluded.reason = 'complained')"
+        " WHEN excluded.reason = 'unsubscribed' THEN (excluded.created_at, COALESCE(excluded.communication_id, 0), excluded.detail)"
+        " > (suppressions.created_at, COALESCE(suppressions.communication_id, 0), suppressions.detail)"
+        " ELSE (excluded.created_at, COALESCE(excluded.communication_id, 0), excluded.detail)"
+        " < (suppressions.created_at, COALESCE(suppressions.communication_id, 0), suppressions.detail) END",
+        tenant_id=tenant_id,
+        channel=channel,
+        address=spelt(channel, address),
+        reason=reason,
+        detail=detail[:500],
+        communication_id=communication_id,
+        at=at,
+    )
+
+
+def stop(tx: Tx, tenant_id: int, channel: str, address: str, *, detail: str, communication_id: int | None = None, now: int) -> bool:
+    """Its owner wants nothing more: `unsubscribed`, whatever it was suppressed for before. False when it was unsubscribed already."""
+    if add(tx, tenant_id, channel, address, "unsubscribed", detail=detail, communication_id=communication_id, now=now):
+        return True
+    before = tx.row(
+        "SELECT id, reason, detail, communication_id, created_at FROM suppressions"
+        " WHERE tenant_id = :tenant_id AND channel = :channel AND address = :address AND reason <> 'unsubscribed' FOR UPDATE",
+        tenant_id=tenant_id,
+        channel=channel,
+        address=spelt(channel, address),
+    )
+    if before is None:
+        return False
+    tx.run(
+        "UPDATE suppressions SET reason = 'unsubscribed', detail = :detail, communication_id = :communication_id, created_at = :now,"
+        " underlying = :underlying WHERE tenant_id = :tenant_id AND id = :id",
+        tenant_id=tenant_id,
+        id=before[0],
+        detail=detail,
+        communication_id=communication_id,
+        now=now,
+        underlying=msgspec.json.encode(before[1:]).decode(),
+    )
+    return True
+
+
+def start(tx: Tx, tenant_id: int, channel: str, address: str) -> bool:
+    """Takes `stop` back, and any unsubscribing else. False when the address must not be written to all the same, or might be anyway."""
+    row = tx.row(
+        "SELECT id, underlying FROM suppressions"
+        " WHERE tenant_id = :tenant_id AND channel = :channel AND address = :address AND reason = 'unsubscribed' FOR UPDATE",
+        tenant_id=tenant_id,
+        channel=channel,
+        address=spelt(channel, address),
+    )
+    if row is None:
+        return False
+    if row[1] is None:
+        return lift(tx, tenant_id, row[0])
+    reason, detail, communication_id, created_at = msgspec.json.decode(row[1], type=tuple[str, str, int | None, int])
+    tx.run(
+        "UPDATE suppressions SET reason = :reason, detail = :detail, communication_id = :communication_id, created_at = :created_at,"
+        " underlying = NULL WHERE tenant_id = :tenant_id AND id = :id",
+        tenant_id=tenant_id,
+        id=row[0],
+        reason=reason,
+        detail=detail,
+        communication_id=communication_id,
+        created_at=created_at,
+    )
+    return False
+
+
+def forget_words(tx: Tx, tenant_id: int, suppression_id: int) -> None:
+    """Leaves who must not be written to and why, and none of the words that came with it: for who erases a person."""
+    row = tx.row(
+        "SELECT underlying FROM suppressions WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE", tenant_id=tenant_id, id=suppression_id
+    )
+    underlying: str | None = None if row is None else row[0]
+    if underlying is not None:
+        reason, _, *rest = msgspec.json.decode(underlying, type=tuple[str, str, int | None, int])
+        underlying = msgspec.json.encode((reason, "", *rest)).decode()
+    tx.run(
+        "UPDATE suppressions SET detail = '', underlying = :underlying WHERE tenant_id = :tenant_id AND id = :id",
+        tenant_id=tenant_id,
+        id=suppression_id,
+        underlying=underlying,
+    )
 
 
 def get(tx: Tx, tenant_id: int, suppression_id: int) -> Suppression:

@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from tidings.database import Tx
 from tidings.errors import Conflict, Invalid, NotFound
@@ -14,13 +15,16 @@ _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NAME_LIMIT = 200
 _LOCAL_LIMIT = 64
 _DOMAIN_LIMIT = 180
+LONGEST_KEPT = 36_500
+"""Days: a hundred years."""
 
 
 class Tenant(msgspec.Struct, frozen=True):
     """`slug` is its name on the command line. `unknown_rule` (resend, hold) settles messages whose outcome nobody knows.
 
     Answers and bounces go to `reply_address` and `bounce_address`, each with a tag that says to which message; None: wherever the mail
-    says. `keywords` is JSON (see `message.keywords`), None for the usual ones.
+    says. `keywords` is JSON (see `message.keywords`), None for the usual ones. `keep_…` are the days for which a part is kept, None: for
+    ever. `audit_reads` is 1 when the audit has whoever reads personal data, too.
     """
 
     id: int
@@ -34,10 +38,33 @@ class Tenant(msgspec.Struct, frozen=True):
     keywords: str | None
     created_at: int
     updated_at: int
+    keep_bodies: int | None = None
+    keep_interactions: int | None = None
+    keep_inbound: int | None = None
+    keep_audit: int | None = None
+    audit_reads: int = 0
+
+    def kept(self) -> "Kept":
+        """How long it keeps what."""
+        return Kept(self.keep_bodies, self.keep_interactions, self.keep_inbound, self.keep_audit, bool(self.audit_reads))
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """Days for which a tenant keeps what messages said, what happened to them, what was received, and its audit; None: for ever.
+
+    As a change, what is UNSET stays as it is.
+    """
+
+    bodies: int | UnsetType | None = UNSET
+    interactions: int | UnsetType | None = UNSET
+    inbound: int | UnsetType | None = UNSET
+    audit: int | UnsetType | None = UNSET
+    audit_reads: bool | UnsetType = UNSET
 
 
 _TENANT: Final = (
-    "SELECT id, slug, name, sender_email, sender_name, unknown_rule, reply_address, bounce_address, keywords, created_at, updated_at"
+    "SELECT id, slug, name, sender_email, sender_name, unknown_rule, reply_address, bounce_address, keywords, created_at, updated_at,"
+    " keep_bodies, keep_interactions, keep_inbound, keep_audit, audit_reads"
     " FROM tenants"
 )
 
@@ -114,6 +141,36 @@ def set_keywords(tx: Tx, tenant_id: int, stored: str, *, now: int) -> None:
         stored=stored,
         now=now,
     )
+
+
+def keep(tx: Tx, tenant_id: int, change: Kept, *, now: int) -> Tenant:
+    """Changes for how long what is kept; a worker looks at once for what is older. Raises NotFound, Invalid naming each that is wrong."""
+    before = get(tx, tenant_id).kept()
+    wrong: dict[str, list[str]] = {}
+    days: dict[str, int | None] = {}
+    for part in ("bodies", "interactions", "inbound", "audit"):
+        wanted = getattr(change, part)
+        days[part] = getattr(before, part) if wanted is UNSET else wanted
+        if days[part] is not None and not 1 <= (days[part] or 0) <= LONGEST_KEPT:
+            wrong[part] = [f"must be a whole number of days from 1 to {LONGEST_KEPT}, or empty: for ever"]
+    if wrong:
+        raise Invalid("; ".join(f"{part} {texts[0]}" for part, texts in wrong.items()), wrong)
+    watched = before.audit_reads if change.audit_reads is UNSET else change.audit_reads
+    tx.run(
+        "UPDATE tenants SET keep_bodies = :bodies, keep_interactions = :interactions, keep_inbound = :inbound, keep_audit = :audit,"
+        " audit_reads = :watched, updated_at = :now WHERE id = :tenant_id",
+        tenant_id=tenant_id,
+        **days,
+        watched=int(bool(watched)),
+        now=now,
+    )
+    tx.run(
+        "INSERT INTO keeping (tenant_id, due_at) VALUES (:tenant_id, 0) ON CONFLICT (tenant_id) DO UPDATE SET due_at = 0",
+        tenant_id=tenant_id,
+    )
+    tx.notify("keeping")
+    tx.notify("keys")
+    return get(tx, tenant_id)
 
 
 def get(tx: Tx, tenant_id: int) -> Tenant:

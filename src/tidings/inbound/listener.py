@@ -311,8 +311,9 @@ class _Handler:
         except TooLarge:
             return _TOO_LARGE
         except TidingsError as error:
-            log.warning("mail is refused", tenant=tenant_id, reason=error.message)
-            return "554 5.6.0 This message cannot be stored"
+            # nothing that is known to lie in the mail itself: it may pass, and a mail server gives up by itself in a few days
+            log.exception("mail is put off", tenant=tenant_id, reason=error.message)
+            return _LATER
         log.info("mail taken", tenant=tenant_id, inbound=taken.inbound_id, communication=taken.communication_id, fresh=taken.fresh)
         return "250 2.0.0 Stored"
 

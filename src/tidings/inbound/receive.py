@@ -14,6 +14,7 @@ from tidings.domain.attachments import File
 from tidings.domain.communications import Draft, Receipt
 from tidings.domain.counters import Tally
 from tidings.domain.templates import Content
+from tidings.domain.tenants import Tenant
 from tidings.domain.threads import Arrival, Incoming, Taken
 from tidings.errors import Invalid
 from tidings.inbound import kind, match
@@ -22,7 +23,7 @@ from tidings.inbound.clean import clean
 from tidings.inbound.kind import Complaint, Kind
 from tidings.inbound.quotes import new_part
 from tidings.message import incoming, keywords, phone
-from tidings.message.heard import Notice, Text
+from tidings.message.heard import Notice, Text, reason_of
 from tidings.message.incoming_charsets import storable
 from tidings.signing import Signer
 from tidings.storage import Store
@@ -112,24 +113,7 @@ async def mail(desk: Desk, tenant_id: int, raw: bytes, envelope: Envelope = PLAI
 async def text(desk: Desk, tenant_id: int, source: str, heard: Text) -> Taken:
     """Takes a text message in, and answers the words that stop, start and help. `source` names the carrier's row, as `twilio:12`."""
     tenant = await desk.db.read(tenants.get, tenant_id)
-    words = keywords.parse(tenant.keywords)
-    said = words.find(heard.text)
-    arrival = Arrival(
-        incoming=Incoming(
-            source=source,
-            source_id=heard.id or hashlib.sha256(msgspec.json.encode(heard)).hexdigest(),
-            channel="sms",
-            contact_id=0,
-            received_at=min(heard.at, desk.clock()),
-            sender=_number(heard.sender),
-            to=(storable(heard.recipient),),
-            text=storable(heard.text),
-            reply=storable(heard.text),
-        ),
-        keyword=said,
-        answer=words.answer(said, tenant.sender_name or tenant.name) if said else "",
-    )
-    return await desk.db.write(_take_text, tenant_id, arrival, now=desk.clock())
+    return await desk.db.write(take_text, tenant, source, heard, now=desk.clock())
 
 
 async def notice(desk: Desk, tenant_id: int, provider_id: int, heard: Notice) -> bool:
@@ -171,41 +155,68 @@ def _receipts(what: Kind, at: int) -> tuple[Receipt, ...]:
         # a report that something is late is none of failure
         failed = [entry for entry in what.recipients if entry.action in _FAILED]
         return tuple(
-            Receipt(kind="bounced", at=at, address=entry.address, hard=entry.hard, reason=entry.reason, code=entry.status)
+            Receipt(
+                kind="bounced",
+                at=at,
+                address=entry.address,
+                hard=entry.hard,
+                reason=reason_of(entry.status, entry.reason, hard=entry.hard),
+                code=entry.status,
+                detail=entry.reason,
+            )
             for entry in failed
         )
     if isinstance(what, Complaint):
-        return tuple(Receipt(kind="complained", at=at, address=address, reason=what.feedback) for address in what.recipients or ("",))
+        return tuple(
+            Receipt(kind="complained", at=at, address=address, reason="spam", detail=what.feedback) for address in what.recipients or ("",)
+        )
     return ()
 
 
-def _take_text(tx: Tx, tenant_id: int, arrival: Arrival, *, now: int) -> Taken:
-    taken = threads.take(tx, tenant_id, arrival, now=now)
-    if taken.answer and phone.is_e164(arrival.incoming.sender):
-        answer = templates.literal(arrival.answer)
-        content = Content(0, tenant_id, "sms", "text", "", answer, "", answer, "[]", "[]")
-        draft = Draft(
-            tenant_id=tenant_id,
-            channel="sms",
-            content=content,
-            content_hash="answer:" + hashlib.sha256(answer.encode()).hexdigest(),
-            type=CONFIRMATION,
-            phone=arrival.incoming.sender,
-            contact_id=taken.contact_id,
-            conversation_id=taken.conversation_id,
-            track_opens=False,
-            track_links=False,
-            exempt=True,
-        )
-        communications.accept(tx, draft, now=now)
+def take_text(tx: Tx, tenant: Tenant, source: str, heard: Text, *, now: int) -> Taken:
+    """The same in a transaction of the caller's."""
+    words = keywords.parse(tenant.keywords)
+    said = words.find(heard.text)
+    incoming = Incoming(
+        source=source,
+        source_id=heard.id or hashlib.sha256(msgspec.json.encode(heard)).hexdigest(),
+        channel="sms",
+        contact_id=0,
+        received_at=min(heard.at, now),
+        sender=_number(heard.sender),
+        to=(storable(heard.recipient),),
+        text=storable(heard.text),
+        reply=storable(heard.text),
+    )
+    answer = words.answer(said, tenant.sender_name or tenant.name) if said else ""
+    taken = threads.take(tx, tenant.id, Arrival(incoming=incoming, keyword=said, answer=answer), now=now)
+    if taken.answer and phone.is_e164(incoming.sender):
+        communications.accept(tx, _confirmation(tenant.id, incoming.sender, answer, taken), now=now)
     return taken
+
+
+def _confirmation(tenant_id: int, number: str, words: str, taken: Taken) -> Draft:
+    answer = templates.literal(words)
+    return Draft(
+        tenant_id=tenant_id,
+        channel="sms",
+        content=Content(0, tenant_id, "sms", "text", "", answer, "", answer, "[]", "[]"),
+        content_hash="answer:" + hashlib.sha256(answer.encode()).hexdigest(),
+        type=CONFIRMATION,
+        phone=number,
+        contact_id=taken.contact_id,
+        conversation_id=taken.conversation_id,
+        track_opens=False,
+        track_links=False,
+        exempt=True,
+    )
 
 
 def _noticed(tx: Tx, tenant_id: int, provider_id: int, heard: Notice, *, now: int) -> bool:
     communication_id = heard.communication_id or communications.by_provider_message(tx, tenant_id, provider_id, heard.provider_id)
     if not communication_id:
         return False
-    receipt = Receipt(kind=heard.kind, at=heard.at, hard=heard.hard, reason=heard.reason, code=heard.code)
+    receipt = Receipt(kind=heard.kind, at=heard.at, hard=heard.hard, reason=heard.reason, code=heard.code, detail=heard.detail)
     tally = Tally()
     ending = communications.receive(tx, tenant_id, communication_id, receipt, tally, now=now)
     enrollments.complete(tx, tenant_id, [], ending, tally, now=now)

@@ -1,8 +1,13 @@
 """What an inbox of each kind is set up with, and how that is sealed and opened. Nothing here connects."""
 
+import binascii
+import re
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 from tidings.clock import MINUTE, SECOND
 from tidings.errors import Invalid
@@ -88,36 +93,74 @@ class Mailgun(_Masked, frozen=True, forbid_unknown_fields=True):
 
 
 class SendGrid(_Masked, frozen=True, forbid_unknown_fields=True):
-    """`public_key` verifies Inbound Parse's signature (ECDSA, base64), where a security policy was attached to it."""
+    """`public_key` verifies Inbound Parse's signature (ECDSA, base64), where a security policy was attached to it; `event_public_key` that
+    of the event webhook, where it is another one.
+    """
 
     public_key: str = ""
+    event_public_key: str = ""
 
 
 class Resend(_Masked, frozen=True, forbid_unknown_fields=True):
-    """`signing_secret` is the webhook's (`whsec_…`); the mail itself is fetched with `api_key`, for the webhook only announces it."""
+    """`signing_secret` is the webhook's (`whsec_…`); mail that comes in is fetched with `api_key`, for the webhook only announces it."""
 
     signing_secret: str
-    api_key: str
+    api_key: str = ""
 
 
-Settings = Mailbox | Nothing | Postmark | Mailgun | SendGrid | Resend
+class Ses(_Masked, frozen=True, forbid_unknown_fields=True):
+    """Amazon SNS signs with its own certificate. `topic_arn` is the one topic that is listened to; "" for whichever posts to the URL."""
+
+    topic_arn: str = ""
+
+
+Settings = Mailbox | Nothing | Postmark | Mailgun | SendGrid | Resend | Ses
 
 
 class Kind(NamedTuple):
-    """What the settings of a kind look like, and whether a carrier calls us for it."""
+    """What the settings of a kind look like, whether a carrier calls us for it, and which of its events to switch on there, in its own words."""
 
     form: type[Settings]
     webhook: bool = True
+    events: tuple[str, ...] = ()
 
 
 KINDS: dict[str, Kind] = {
     "imap": Kind(Mailbox, webhook=False),
     "address": Kind(Nothing, webhook=False),
-    "postmark": Kind(Postmark),
-    "mailgun": Kind(Mailgun),
-    "sendgrid": Kind(SendGrid),
-    "resend": Kind(Resend),
+    "postmark": Kind(Postmark, events=("Delivery", "Bounce", "Spam Complaint", "Subscription Change")),
+    "mailgun": Kind(Mailgun, events=("delivered", "temporary_fail", "permanent_fail", "complained", "unsubscribed")),
+    "sendgrid": Kind(
+        SendGrid,
+        events=(
+            "processed",
+            "delivered",
+            "deferred",
+            "bounce",
+            "dropped",
+            "spamreport",
+            "unsubscribe",
+            "group_unsubscribe",
+            "group_resubscribe",
+        ),
+    ),
+    "resend": Kind(
+        Resend,
+        events=(
+            "email.received",
+            "email.sent",
+            "email.delivered",
+            "email.delivery_delayed",
+            "email.bounced",
+            "email.complained",
+            "email.failed",
+            "email.suppressed",
+        ),
+    ),
+    "ses": Kind(Ses, events=("SEND", "DELIVERY", "DELIVERY_DELAY", "BOUNCE", "COMPLAINT", "REJECT", "RENDERING_FAILURE", "SUBSCRIPTION")),
 }
+"""`events` leaves out opens and clicks, which are ours to track; who has the carrier track them switches them on too."""
+_TOPIC = re.compile(r"arn:aws(?:-cn|-us-gov)?:sns:[a-z0-9-]{3,30}:\d{12}:[A-Za-z0-9_-]{1,256}(?:\.fifo)?")
 
 
 def check(settings: Settings) -> Settings:
@@ -130,9 +173,46 @@ def check(settings: Settings) -> Settings:
             raise _wrong(name, f"must be one line of at most {LONGEST} characters")
         if not value and name in _required(type(settings)):
             raise _wrong(name, "must not be empty")
-    if isinstance(settings, Mailbox):
-        _check_mailbox(settings)
+    match settings:
+        case Mailbox():
+            _check_mailbox(settings)
+        case Postmark() | Nothing() | Mailgun():
+            pass
+        case _:
+            _check_keys(settings)
     return settings
+
+
+def signing_key(secret: str) -> bytes | None:
+    """The key in the signing secret of a Standard Webhook (`whsec_` and base64), None when there is none in it."""
+    try:
+        return binascii.a2b_base64(secret.removeprefix("whsec_") + "==") or None
+    except ValueError:
+        return None
+
+
+def public_key(text: str) -> EllipticCurvePublicKey | None:
+    """A public key for ECDSA (base64 of DER, or PEM), None when it is no such key."""
+    try:
+        armed = "-----BEGIN" in text
+        found = load_pem_public_key(text.encode()) if armed else load_der_public_key(binascii.a2b_base64(text))
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return found if isinstance(found, EllipticCurvePublicKey) else None
+
+
+def _check_keys(settings: SendGrid | Resend | Ses) -> None:
+    match settings:
+        case Resend() if signing_key(settings.signing_secret) is None:
+            raise _wrong("signing_secret", "must be the webhook's signing secret: whsec_ and base64")
+        case SendGrid():
+            for name in ("public_key", "event_public_key"):
+                if (key := getattr(settings, name)) and public_key(key) is None:
+                    raise _wrong(name, "must be the verification key that SendGrid shows: a public key for ECDSA, in base64")
+        case Ses() if settings.topic_arn and not _TOPIC.fullmatch(settings.topic_arn):
+            raise _wrong("topic_arn", "must be the ARN of an SNS topic: arn:aws:sns:<region>:<account>:<name>")
+        case _:
+            pass
 
 
 def _check_mailbox(box: Mailbox) -> None:

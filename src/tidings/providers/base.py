@@ -9,6 +9,7 @@ import msgspec
 
 from tidings.message.heard import Notice, Text
 from tidings.message.outgoing import Outcome, Sealed
+from tidings.message.pieces import Piece, Safe
 
 Channel = Literal["email", "sms"]
 
@@ -44,10 +45,11 @@ class Paced(Protocol):
     def window(self) -> int | None: ...
 
 
-Hear = Callable[[Text | Notice], Awaitable[bool]]
+Hear = Callable[[Piece | Notice | Safe], Awaitable[bool]]
 """Stores what a carrier tells, and answers whether it was of any use: False for a notice of a message that nobody knows (yet).
 
-Raises Unavailable when it cannot be stored now. Only after True may the carrier be told that it is safe with us.
+Raises Unavailable when it cannot be stored now. Only after True may the carrier be told that it is safe with us; once it knows that a
+whole text is, `Safe` is told, for until then the same text over another connection is the same one, sent again.
 """
 
 

@@ -11,8 +11,9 @@ from msgspec import Meta
 from tidings.clock import Clock
 from tidings.database import Database
 from tidings.errors import Invalid, NotFound, Unavailable
-from tidings.message.heard import Notice, Text
+from tidings.message.heard import Notice
 from tidings.message.outgoing import Sealed, paused
+from tidings.message.pieces import Piece, Safe
 from tidings.providers.base import Callback, Channel, Hear, Heard, Listener, Paced, Provider, Report
 from tidings.providers.sandbox import Sandbox
 from tidings.providers.smpp import Smpp
@@ -231,7 +232,7 @@ class Registry:
         clock: Clock,
         system: Mapping[Channel, Callable[[], Provider]],
         callback: Callable[[int, int, int], str] = lambda tenant_id, provider_id, communication_id: "",
-        hear: "Callable[[Row, Text | Notice], Awaitable[bool]] | None" = None,
+        hear: "Callable[[Row, Piece | Notice | Safe], Awaitable[bool]] | None" = None,
     ) -> None:
         """`callback` makes the URL that a provider is given to tell what became of a communication: (tenant, provider, communication).
 

@@ -20,6 +20,8 @@ from tidings.errors import NotFound, Unavailable
 from tidings.message.outgoing import Ban, Email, Outcome, Sealed, accepted, deferred, paused, refused, unknown
 from tidings.providers.base import Channel, Report
 
+GROUP = 50
+"""Messages that are kept in one write, and reported then: what is not reported when a worker is killed goes out again."""
 _DOMAIN = "sandbox.test"
 _BOUNCE = refused("550 5.1.1 the sandbox plays an address that does not exist", "5.1.1")
 _DEFER = deferred("452 4.2.2 the sandbox plays a mailbox that is full", "4.2.2")
@@ -48,7 +50,7 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Sandbox:
-    """Keeps every message it is handed, a batch in one write, and accepts it unless its address is one of the magic ones."""
+    """Keeps every message it is handed, some in one write, and accepts it unless its address is one of the magic ones."""
 
     kind = "sandbox"
 
@@ -60,20 +62,24 @@ class Sandbox:
 
     async def send(self, batch: Sequence[Sealed], report: Report) -> None:
         """See `Provider.send`. Nothing is accepted that is not stored."""
-        outcomes = [(message, _CLOSED if self._closed else _outcome(message)) for message in batch]
+        for start in range(0, len(batch), GROUP):
+            for message, outcome in await self._taken(batch[start : start + GROUP]):
+                report(message.communication_id, outcome)
+
+    async def close(self) -> None:
+        """From now on everything is handed back."""
+        self._closed = True
+
+    async def _taken(self, group: Sequence[Sealed]) -> list[tuple[Sealed, Outcome]]:
+        outcomes = [(message, _CLOSED if self._closed else _outcome(message)) for message in group]
         kept = [(message, outcome) for message, outcome in outcomes if outcome.kind in ("accepted", "unknown")]
         if kept:
             try:
                 await self._db.write(_store, self._channel, kept, now=self._clock())
             except Unavailable as error:
                 away = paused(error.message, SECOND)
-                outcomes = [(message, away) for message in batch]
-        for message, outcome in outcomes:
-            report(message.communication_id, outcome)
-
-    async def close(self) -> None:
-        """From now on everything is handed back."""
-        self._closed = True
+                return [(message, away) for message in group]
+        return outcomes
 
 
 def _outcome(message: Sealed) -> Outcome:

@@ -70,6 +70,10 @@ class Preview(msgspec.Struct, frozen=True):
     segments: phone.Segments | None = None
 
 
+_NOTHING = Preview("", "", "")
+"""What is shown of a communication whose words are not kept any more."""
+
+
 class _Recipients(msgspec.Struct):
     to: list[str] = []
     cc: list[str] = []
@@ -151,6 +155,8 @@ class Composer:
 
     def rendered_body(self, due: Due, content: Content, *, tracked: bool) -> str:
         """The body as it went out, HTML if there is any; with `tracked` false, links and pixel are left out. Raises ComposeError."""
+        if due.emptied:
+            return ""
         ready = self.ready(content)
         with _refusing:
             plan = ready.plan(opens=tracked and bool(due.track_opens), links=tracked and bool(due.track_links))
@@ -161,6 +167,8 @@ class Composer:
 
     def rendered_text(self, due: Due, content: Content) -> str:
         """The text part of a mail, or an SMS, as it goes out. Raises ComposeError."""
+        if due.emptied:
+            return ""
         ready = self.ready(content)
         with _refusing:
             plan = ready.plan(opens=False, links=False)
@@ -168,6 +176,8 @@ class Composer:
 
     def rendered_subject(self, due: Due, content: Content) -> str:
         """The subject as it went out."""
+        if due.emptied:
+            return ""
         ready = self.ready(content)
         with _refusing:
             plan = ready.plan(opens=False, links=False)
@@ -175,6 +185,8 @@ class Composer:
 
     def shown(self, due: Due, content: Content) -> Preview:
         """What its recipient reads, for whoever else looks at it: nothing in it is tracked. Raises ComposeError."""
+        if due.emptied:
+            return _NOTHING
         ready = self.ready(content)
         with _refusing:
             plan = ready.plan(opens=False, links=False)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.inbound.carriers import PUBLIC_KEY
 from tests.support.api import PUBLIC_URL, Api, page_of
 from tidings.domain import inboxes
 from tidings.inbound import sources
@@ -65,7 +66,7 @@ async def test_an_address_or_a_domain_is_taken_in_one_form_and_once(api: Api):
     [
         ("postmark", {"username": "us", "password": "hush"}, {"username": "us"}),
         ("mailgun", {"signing_key": "hush"}, {}),
-        ("sendgrid", {"public_key": "MFkw"}, {"public_key": "MFkw"}),
+        ("sendgrid", {"public_key": PUBLIC_KEY}, {"public_key": PUBLIC_KEY, "event_public_key": ""}),
         ("resend", {"signing_secret": "whsec_aHVzaA==", "api_key": "hush"}, {}),
     ],
 )
@@ -84,7 +85,7 @@ async def test_a_carriers_webhook_gets_a_url_that_nobody_can_guess(api: Api, kin
     ("body", "complaint"),
     [
         ({"name": "", "kind": "imap", "settings": IMAP}, "name must be one line of 1 to 100 characters"),
-        ({"name": "x", "kind": "pop3"}, "kind must be one of the words that are known here, not 'pop3'"),
+        ({"name": "x", "kind": "pop3"}, "kind must be one of imap, address, postmark, mailgun, sendgrid, resend, ses, not 'pop3'"),
         ({"name": "x", "kind": "imap"}, "settings.host is required; settings.username is required; settings.password is required"),
         ({"name": "x", "kind": "imap", "settings": IMAP | {"hots": "x"}}, "settings.hots is not a known field"),
         ({"name": "x", "kind": "imap", "settings": IMAP | {"host": "a:b/c"}}, "settings.host must be the name or the address of a server"),

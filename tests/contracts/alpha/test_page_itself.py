@@ -13,6 +13,7 @@ from tests.support import missing, replies
 from tests.support.api import Api
 from tests.support.served import serving
 from tidings import ids
+from tidings.api.alpha import portions
 from tidings.clock import HOUR
 
 BELOW = "/api/v1/communications/"
@@ -239,3 +240,18 @@ async def test_the_pages_mail_goes_out(shell: Shell, lived: Lived):
     assert ids.parse("template", lived.template) is not None
     sealed = await lived.api.dispatch()
     assert [mail.recipients for mail in sealed if hasattr(mail, "recipients")] == [("ann@example.test",)]
+
+
+async def test_a_page_of_large_mails_is_written_piece_by_piece_and_reads_the_same(api: Api, monkeypatch: pytest.MonkeyPatch):
+    for number in range(5):
+        await api.send(subject=f"Offer {number}", body=f"<p>{'word ' * 400 * number}</p>")
+    asked = {"pageSize": 4, "pageNumber": 0, "sortBy": "created"}
+    whole = await api.client.get("/api/v1/communications/page", params=asked)
+    monkeypatch.setattr(portions, "BYTES_AT_ONCE", 9_000)
+    pieces = await api.client.get("/api/v1/communications/page", params=asked)
+    assert "content-length" not in pieces.headers
+    assert pieces.text == whole.text
+    everything = (await api.client.get("/api/v1/communications/find-all")).json()
+    assert [record["subject"] for record in everything] == [f"Offer {number}" for number in (4, 3, 2, 1, 0)]
+    sheet = (await api.client.get("/api/v1/communications/csv-export", headers={"accept": "text/csv"})).text
+    assert [sheet.count(f"Offer {number}") for number in range(5)] == [1] * 5

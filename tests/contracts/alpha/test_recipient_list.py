@@ -46,13 +46,25 @@ async def recipients(api: Api) -> list[str]:
 
 async def test_every_member_gets_a_mail_that_names_nobody_else(api: Api):
     list_id = await listed(api, *(f"r{number}@example.test" for number in range(5)))
-    sent = await api.send(recipients=[], cc=["boss@example.test"], recipientListId=list_id)
+    sent = await api.send(recipients=[], recipientListId=list_id)
     assert (sent["recipients"], sent["cc"], sent["recipientListId"]) == (["r0@example.test"], [], list_id)
     await drain(api)
     out = await api.dispatch()
     assert sorted(mail.recipients for mail in out) == [(f"r{number}@example.test",) for number in range(5)]  # pyright: ignore
     shown = (await api.client.get("/api/v1/jobs", params={"kind": "mailing"})).json()["jobs"]
     assert [(job["state"], job["done"], job["rejected"], job["total"]) for job in shown] == [("done", 3, 0, 3)]
+
+
+@pytest.mark.parametrize("name", ["cc", "bcc"])
+async def test_a_copy_of_a_mail_that_goes_to_a_list_alone_is_refused(api: Api, name: str):
+    list_id = await listed(api, "ann@example.test")
+    body = {"body": "x", "subject": "x", "recipients": [], name: ["boss@example.test"], "recipientListId": list_id}
+    answer = await api.client.post("/api/v1/communications/send", json=body)
+    sentence = f"{name} goes with recipients: each member of a recipient list gets a mail of its own, without any."
+    assert (answer.status_code, answer.json()["detail"]) == (400, sentence)
+    assert await recipients(api) == []
+    sent = await api.send(recipients=["zoe@example.test"], recipientListId=list_id, **{name: ["boss@example.test"]})
+    assert sent[name] == ["boss@example.test"]
 
 
 async def test_who_is_named_and_on_the_list_gets_one(api: Api):

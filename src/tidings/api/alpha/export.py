@@ -11,6 +11,7 @@ from tidings.analytics import search as searching
 from tidings.analytics.query import Query
 from tidings.analytics.query import query as asked_for
 from tidings.api.alpha import records, search
+from tidings.api.alpha.portions import portions
 from tidings.api.alpha.records import Gathered, Record
 from tidings.api.wire import Call, House, Parameter, Reply, Route
 from tidings.message import sheet
@@ -18,7 +19,7 @@ from tidings.message import sheet
 HEADER: Final = Record.__struct_encode_fields__
 """The record's 37 keys, in the contract's order."""
 RECORDS_AT_ONCE = 200
-"""Records that are in memory together."""
+"""Records that are in memory together, where their texts are small."""
 IDS_AT_ONCE = 5000
 """Ids that are looked for together: going on costs anew each time."""
 _HEADERS = {
@@ -89,7 +90,8 @@ async def batches(house: House, tenant_id: int, query: Query) -> AsyncIterator[t
     ids, behind = await house.db.read(searching.after, tenant_id, query, limit=IDS_AT_ONCE)
     while ids:
         for start in range(0, len(ids), RECORDS_AT_ONCE):
-            yield await lines(house, tenant_id, ids[start : start + RECORDS_AT_ONCE])
+            for portion in await portions(house.db, tenant_id, ids[start : start + RECORDS_AT_ONCE]):
+                yield await lines(house, tenant_id, portion)
         if behind is None:
             return
         ids, behind = await house.db.read(searching.after, tenant_id, query, after=behind, limit=IDS_AT_ONCE)

@@ -165,7 +165,7 @@ ROUTES: list[Route] = [
         reads=("text/plain", *JSON),
         idempotent=True,
     ),
-    Route("DELETE", "/api/v1/communications/{id}", delete, "communications:write", "Delete a communication", status=204),
+    Route("DELETE", "/api/v1/communications/{id}", delete, "communications:write", "Delete a communication", status=204, audits=True),
     Route(
         "DELETE",
         "/api/v1/communications/delete-list",
@@ -174,5 +174,6 @@ ROUTES: list[Route] = [
         "Delete several communications",
         query=_IDS,
         status=204,
+        audits=True,
     ),
 ]

@@ -82,6 +82,9 @@ def drafted(call: Call, wanted: Options, recipients: list[str]) -> Draft:
     bcc = wrong.check(lambda: drafts.mailboxes(wanted.bcc, "bcc"), none)
     if not recipients and wanted.recipient_list_id is None:
         wrong.add("recipients", "must name at least one address")
+    for name, others in (("cc", cc), ("bcc", bcc)):
+        if others and not recipients and wanted.recipient_list_id is not None:
+            wrong.add(name, "goes with recipients: each member of a recipient list gets a mail of its own, without any")
     if len(to) + len(cc) + len(bcc) > drafts.MOST_RECIPIENTS:
         wrong.add("recipients", f"are more than {drafts.MOST_RECIPIENTS}, cc and bcc included; use a recipient list")
     if wanted.type is not None and not _TYPE.fullmatch(wanted.type):

@@ -149,7 +149,7 @@ def record(house: House, found: Gathered) -> Record:
         open_count=row.open_count,
         opened=row.opened_at is not None,
         opened_at=moment_or_none(row.opened_at),
-        original_body=drafts.unliteral(found.content.source) if row.variables is None else found.content.source,
+        original_body=_original(found),
         provider_type=row.provider.upper() if row.provider else None,
         recipient_list_id=ids.spell("list", row.list_id) if row.list_id else None,
         recipients=to,
@@ -203,6 +203,12 @@ def _body(house: House, found: Gathered) -> str:
         return house.composer.rendered_body(found.due, found.content, tracked=True)
     except Invalid:
         return drafts.unliteral(found.content.source)
+
+
+def _original(found: Gathered) -> str:
+    if found.due.emptied:
+        return ""
+    return drafts.unliteral(found.content.source) if found.row.variables is None else found.content.source
 
 
 def _subject(house: House, found: Gathered) -> str:

@@ -10,6 +10,7 @@ from tidings.analytics import search
 from tidings.analytics.query import Condition, Order, Query, Reader, Wanted, query
 from tidings.api import bodies
 from tidings.api.alpha.lookup import AT_ONCE, array, shown_all
+from tidings.api.alpha.portions import portions
 from tidings.api.alpha.records import STATUS, Record
 from tidings.api.wire import Call, House, Parameter, Reply, Route, ok
 from tidings.errors import Invalid
@@ -131,7 +132,8 @@ async def everything(call: Call, wanted: Query) -> AsyncIterator[list[Record]]:
     while True:
         found, after = await call.db.read(search.after, call.tenant_id, wanted, after=after, limit=IDS_AT_ONCE)
         for start in range(0, len(found), AT_ONCE):
-            yield await shown_all(call, found[start : start + AT_ONCE])
+            for portion in await portions(call.db, call.tenant_id, found[start : start + AT_ONCE]):
+                yield await shown_all(call, portion)
         if after is None:
             return
 
@@ -154,24 +156,41 @@ async def _found(call: Call, wanted: Query, number: int, size: int) -> Reply:
 async def _page(call: Call, wanted: Query, number: int, size: int) -> Reply:
     offset = number * size
     found = await call.db.read(search.page, call.tenant_id, wanted, offset=min(offset, FURTHEST), limit=size)
-    content = await shown_all(call, found.rows)
-    pages = -(-found.total // size)
+    some = await portions(call.db, call.tenant_id, found.rows)
+    if len(some) > 1:
+        return Reply(200, _streamed(call, wanted, number, size, found.total, some), {"content-type": "application/json"})
+    return ok(_paged(await shown_all(call, some[0]), wanted, number, size, found.total))
+
+
+async def _streamed(call: Call, wanted: Query, number: int, size: int, total: int, some: Sequence[Sequence[int]]) -> AsyncIterator[bytes]:
+    """The same answer, of which only some records are in memory."""
+    count = 0
+    yield b'{"content":['
+    for portion in some:
+        for record in await shown_all(call, portion):
+            yield (b"," if count else b"") + msgspec.json.encode(record)
+            count += 1
+    rest = msgspec.json.encode(_paged([], wanted, number, size, total, count))
+    yield b"]" + rest.removeprefix(b'{"content":[]')
+
+
+def _paged(content: list[Record], wanted: Query, number: int, size: int, total: int, count: int | None = None) -> Page:
+    """The page with these records; `count` of them where they are written elsewhere."""
+    several = len(content) if count is None else count
+    pages = -(-total // size)
     sorting = Sorting(empty=not wanted.sort, sorted=bool(wanted.sort), unsorted=not wanted.sort)
-    pageable = Pageable(offset=offset, page_number=number, page_size=size, paged=True, sort=sorting, unpaged=False)
-    return ok(
-        Page(
-            content=content,
-            empty=not content,
-            first=number == 0,
-            last=not number + 1 < pages,
-            number=number,
-            number_of_elements=len(content),
-            pageable=pageable,
-            size=size,
-            sort=sorting,
-            total_elements=found.total,
-            total_pages=pages,
-        )
+    return Page(
+        content=content,
+        empty=not several,
+        first=number == 0,
+        last=not number + 1 < pages,
+        number=number,
+        number_of_elements=several,
+        pageable=Pageable(offset=number * size, page_number=number, page_size=size, paged=True, sort=sorting, unpaged=False),
+        size=size,
+        sort=sorting,
+        total_elements=total,
+        total_pages=pages,
     )
 
 

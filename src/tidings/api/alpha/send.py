@@ -1,5 +1,7 @@
 """Sending through alpha: one mail to one or several or to a list, with a body of its own or from a template, now or later."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from tidings import ids
@@ -15,6 +17,12 @@ from tidings.domain import communications, lists, senders, templates, threads
 from tidings.domain.communications import Draft
 from tidings.errors import Invalid, NotFound
 from tidings.rendering.compose import Composer
+
+
+class First(NamedTuple):
+    """The first of the communications that one request made."""
+
+    id: int
 
 
 async def send(call: Call) -> Reply:
@@ -71,12 +79,12 @@ async def _sent(call: Call, draft: Draft, wanted: Options) -> Reply:
     return await once(
         call,
         lambda tx: _send(tx, call.house.composer, draft, wanted, now=call.now),
-        lambda tx, communication_id: ok(told(tx, call, communication_id)),
+        lambda tx, first: ok(told(tx, call, first.id)),
     )
 
 
-def _send(tx: Tx, composer: Composer, draft: Draft, wanted: Options, *, now: int) -> int:
-    """The one transaction of every send: all that it makes is made here. Answers the first communication. Raises Invalid and NotFound."""
+def _send(tx: Tx, composer: Composer, draft: Draft, wanted: Options, *, now: int) -> First:
+    """The one transaction of every send: all that it makes is made here. Raises Invalid and NotFound."""
     _check_known(tx, draft)
     if draft.sender_email is not None:
         senders.check(tx, draft.tenant_id, draft.sender_email, "senderEmail")
@@ -91,7 +99,7 @@ def _send(tx: Tx, composer: Composer, draft: Draft, wanted: Options, *, now: int
         made += communications.begin_mailing(tx, draft, now=now)
     if not made:
         raise Invalid.field("recipientListId", "names a list without anybody to write to")
-    return made[0]
+    return First(made[0])
 
 
 def _check_known(tx: Tx, draft: Draft) -> None:

@@ -9,6 +9,7 @@ from tidings import ids
 from tidings.api import drafts
 from tidings.api.alpha import records
 from tidings.api.alpha.lookup import AT_ONCE, array, identity, shown_all
+from tidings.api.alpha.portions import portions
 from tidings.api.alpha.records import Event, Gathered, Record
 from tidings.api.wire import Call, House, Parameter, Reply, Route, moment
 from tidings.database import Tx
@@ -133,7 +134,8 @@ async def _sent(call: Call, communication_id: int, conversation_id: int | None) 
     while step := await call.db.read(threads.outbound, call.tenant_id, conversation_id, after=after, limit=PLACES):
         after = step[-1]
         for start in range(0, len(step), AT_ONCE):
-            yield await shown_all(call, [said.id for said in step[start : start + AT_ONCE]])
+            for portion in await portions(call.db, call.tenant_id, [said.id for said in step[start : start + AT_ONCE]]):
+                yield await shown_all(call, portion)
 
 
 async def _timeline(call: Call, kind: str, entity: str, step: Sequence[Said]) -> AsyncIterator[list[TimelineItem]]:

@@ -1,29 +1,35 @@
-"""The audit over HTTP: who deleted what, and when. Read-only; what happened to rows that are still there is told by themselves."""
+"""The audit over HTTP: who read, changed, exported, deleted or erased what, and when. Read-only."""
 
-from datetime import UTC, datetime
 from typing import get_args
 
 import msgspec
 
 from tidings import clock, ids
+from tidings.api.native import moments
 from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, instant, listing
 from tidings.domain import audit
-from tidings.domain.audit import Action, Entry, Filters, Kind
+from tidings.domain.audit import Action, Entry, Filters
 from tidings.errors import Invalid
 
 
 class AuditAnswer(msgspec.Struct):
-    """`subject` is the kind of what is gone, `subject_id` its id in this API: a whole number of communications, `cont_…` of contacts.
+    """`subject` is the kind of what it was done to, `subject_id` its id in this API: a whole number of communications, `cont_…` of contacts;
+    null where that is no single row, and where it is several they are `subject_ids`. `operation`, `status` and `ip` are a request's:
+    what it was, how it ended, from where it came.
 
-    `key` is alpha's id of a communication; null for anything else, as are the fields after it.
+    `key` is alpha's id of a communication; the fields after it are what is kept of one that was deleted.
     """
 
     id: str
     at: str
     author: str
     action: str
-    subject: str
-    subject_id: int | str
+    operation: str | None
+    status: int | None
+    ip: str | None
+    subject: str | None
+    subject_id: int | str | None
+    subject_ids: list[int | str]
     contact_id: str | None
     key: str | None
     channel: str | None
@@ -36,11 +42,12 @@ async def index(call: Call) -> Reply:
     page, limit = call.page_limit()
     kind, subject_id = _named(call)
     filters = Filters(
-        subject=_word(call, "subject", get_args(Kind)),
+        subject=_word(call, "subject", SUBJECTS),
         kind=kind,
         subject_id=subject_id,
         action=_word(call, "action", get_args(Action)),
         author=call.query("author"),
+        contact_id=_contact(call),
         since=_instant(call, "from"),
         before=_instant(call, "to", last=True),
     )
@@ -56,8 +63,12 @@ def _shown(call: Call, row: Entry) -> AuditAnswer:
         at=instant(row.at),
         author=row.author,
         action=row.action,
-        subject=row.subject,
-        subject_id=row.subject_id if communication else ids.spell(row.subject, row.subject_id),
+        operation=row.operation,
+        status=row.status,
+        ip=row.ip,
+        subject=row.subject or None,
+        subject_id=_spelled(row.subject, row.subject_id) if row.subject else None,
+        subject_ids=[_spelled(row.subject, identity) for identity in kept.ids],
         contact_id=None if row.contact_id is None else ids.spell("contact", row.contact_id),
         key=call.house.signer.communication(call.tenant_id, row.subject_id) if communication else None,
         channel=kept.channel,
@@ -66,19 +77,35 @@ def _shown(call: Call, row: Entry) -> AuditAnswer:
     )
 
 
-def _named(call: Call) -> tuple[Kind | None, int | None]:
-    """The row that `subject_id` names: a communication in the spelling of either API, or a contact. Raises Invalid for another spelling."""
+def _spelled(kind: str, identity: int) -> int | str:
+    """The id as this API writes it: what has no prefix is a whole number."""
+    return ids.spell(kind, identity) if kind in ids.PREFIXES else identity
+
+
+def _contact(call: Call) -> int | None:
+    text = call.query("contact_id")
+    found = None if text is None else ids.parse("contact", text)
+    if text is not None and found is None:
+        raise Invalid.field("contact_id", "must be the id of a contact")
+    return found
+
+
+def _named(call: Call) -> tuple[str | None, int | None]:
+    """The row that `subject_id` names: by its prefix, or a communication in the spelling of either API. Raises Invalid for another spelling."""
     text = call.query("subject_id")
     if text is None:
         return None, None
     signed = call.house.signer.parse_communication(text)
     number = signed[1] if signed is not None and signed[0] == call.tenant_id else ids.parse_int(text)
     if number is not None:
-        return "communication", number
-    contact = ids.parse("contact", text)
-    if contact is None:
-        raise Invalid.field("subject_id", "must be the id of a communication or a contact")
-    return "contact", contact
+        # a bare number is the id of what has no prefix
+        wanted = call.query("subject") or "communication"
+        return "communication" if wanted in ids.PREFIXES else wanted, number
+    for kind in ids.PREFIXES:
+        found = ids.parse(kind, text)
+        if found is not None:
+            return kind, found
+    raise Invalid.field("subject_id", "must be the id of a communication, a contact or the like")
 
 
 def _word(call: Call, name: str, words: tuple[str, ...]) -> str | None:
@@ -89,26 +116,20 @@ def _word(call: Call, name: str, words: tuple[str, ...]) -> str | None:
 
 
 def _instant(call: Call, name: str, *, last: bool = False) -> int | None:
-    """Milliseconds of `2025-06-18` or `2025-06-18T12:00:00Z` (without an offset UTC is meant), or, for the `last` that is wanted, just
-    after it: the day's end, the second's.
-    """
+    """As `moments.asked`, or, for the `last` that is wanted, just after it: the day's end, the second's."""
     text = call.query(name)
     if text is None:
         return None
-    text = text.strip()
-    try:
-        # a + of an offset that was not escaped arrives as a space
-        at = datetime.fromisoformat(text.replace(" ", "+"))
-        found = int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise Invalid.field(name, "must be a date such as 2025-06-18 or 2025-06-18T12:00:00Z") from error
-    whole_day = len(text) == len("2025-06-18")
-    return found + (clock.DAY if whole_day else clock.SECOND) * last
+    whole_day = len(text.strip()) == len("2025-06-18")
+    return moments.read(text, name) + (clock.DAY if whole_day else clock.SECOND) * last
 
 
+SUBJECTS = ("communication", *ids.PREFIXES, "enrollment", "message")
+"""Kinds of rows that entries speak of."""
 _FILTERS = (
-    Parameter("subject", "string", "what is gone", words=get_args(Kind)),
-    Parameter("subject_id", "string", "the id of what is gone: a communication's in either API, or a contact's"),
+    Parameter("subject", "string", "the kind of what it was done to", words=SUBJECTS),
+    Parameter("subject_id", "string", "the id of what it was done to: a communication's in either API, or any other"),
+    Parameter("contact_id", "string", "a contact that it was about"),
     Parameter("action", "string", "what was done", words=get_args(Action)),
     Parameter("author", "string", "the name of the key"),
     Parameter("from", "string", "a date or an instant, included"),
@@ -116,5 +137,7 @@ _FILTERS = (
 )
 
 ROUTES: list[Route] = [
-    Route("GET", "/api/v1/audit", index, "admin:read", "Who deleted what", gives=AuditAnswer, lists="audit", query=(*_FILTERS, *PAGED)),
+    Route(
+        "GET", "/api/v1/audit", index, "admin:read", "Who read or changed what", gives=AuditAnswer, lists="audit", query=(*_FILTERS, *PAGED)
+    ),
 ]

@@ -1,7 +1,6 @@
 """Contacts over HTTP: made, found, changed, removed, and read through as CSV. Importing files is in `imports`."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -9,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from tidings import ids
 from tidings.api.idempotency import once_said
+from tidings.api.native import moments
 from tidings.api.wire import JSON, PAGED, Call, Parameter, Reply, Route, created, instant, listing, no_content, ok
 from tidings.database import Tx
 from tidings.domain import audit, contacts, enrollments, lists
@@ -75,8 +75,12 @@ async def create(call: Call) -> Reply:
 async def upsert(call: Call) -> Reply:
     """Makes (201) or changes (200) the contact with this email, or with this phone where no email is given."""
     fields = _checked(call)
-    contact, made = await call.db.write(contacts.upsert, call.tenant_id, fields, now=call.now)
-    return created(shown(contact)) if made else ok(shown(contact))
+
+    def work(tx: Tx) -> Reply:
+        contact, made = contacts.upsert(tx, call.tenant_id, fields, now=call.now)
+        return created(shown(contact)) if made else ok(shown(contact))
+
+    return await call.db.write(work)
 
 
 async def index(call: Call) -> Reply:
@@ -181,13 +185,13 @@ def _delete(tx: Tx, tenant_id: int, contact_id: int, *, author: str, now: int) -
 
 
 def _filters(tx: Tx, call: Call) -> Filters:
-    named, since = call.query("list"), call.query("created_since")
+    named = call.query("list")
     return Filters(
         email=call.query("email"),
         phone=call.query("phone"),
         search=call.query("search") or None,
         list_id=None if named is None else list_named(tx, call, named),
-        created_since=None if since is None else _instant(since),
+        created_since=moments.asked(call, "created_since"),
         attributes=tuple(_attribute(text) for text in call.queries("attribute")),
     )
 
@@ -197,16 +201,6 @@ def _attribute(text: str) -> tuple[str, str]:
     if not colon or not name:
         raise Invalid.field("attribute", "must read name:value")
     return name, value
-
-
-def _instant(text: str) -> int:
-    """Milliseconds of `2025-06-18` or `2025-06-18T12:00:00Z`; without an offset UTC is meant."""
-    try:
-        # a + of an offset that was not escaped arrives as a space
-        at = datetime.fromisoformat(text.strip().replace(" ", "+"))
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise Invalid.field("created_since", "must be a date such as 2025-06-18 or 2025-06-18T12:00:00Z") from error
 
 
 async def _exported(call: Call, filters: Filters) -> AsyncIterator[bytes]:
@@ -254,5 +248,5 @@ ROUTES: list[Route] = [
     Route("GET", "/api/v1/contacts.csv", export, "contacts:read", "Contacts as CSV", query=_FILTERS, media=("text/csv",)),
     Route("GET", "/api/v1/contacts/{id}", show, "contacts:read", "One contact", gives=ContactAnswer),
     Route("PATCH", "/api/v1/contacts/{id}", change, "contacts:write", "Change a contact", Said, ContactAnswer, refuses=(409,)),
-    Route("DELETE", "/api/v1/contacts/{id}", delete, "contacts:write", "Remove a contact", status=204),
+    Route("DELETE", "/api/v1/contacts/{id}", delete, "contacts:write", "Remove a contact", status=204, audits=True),
 ]

@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 from tidings import ids
 from tidings.api import drafts
 from tidings.api.enclosures import SEND_LIMIT
+from tidings.api.idempotency import once_said
 from tidings.api.native import talk
 from tidings.api.native.answers import NewReply, reply
 from tidings.api.native.contents import channel_of
@@ -101,7 +102,8 @@ async def change(call: Call) -> Reply:
 
 async def read_all(call: Call) -> Reply:
     """Everything received in it has been looked at."""
-    return ok(_shown(await call.db.write(threads.read_all, call.tenant_id, _identity(call), author=call.key_name, now=call.now)))
+    identity = _identity(call)
+    return await once_said(call, lambda tx: ok(_shown(threads.read_all(tx, call.tenant_id, identity, author=call.key_name, now=call.now))))
 
 
 def conversation_of(tx: Tx, call: Call) -> Conversation:
@@ -194,7 +196,7 @@ ROUTES: list[Route] = [
     Route("GET", _PATH + "/{id}", show, _READ, "One, with its newest messages", gives=OpenedAnswer),
     Route("PATCH", _PATH + "/{id}", change, _WRITE, "Close, assign or link it", ChangedConversation, ConversationAnswer),
     Route("GET", _PATH + "/{id}/messages", messages, _READ, "What was said in it", gives=MessageAnswer, lists="messages", query=PAGED),
-    Route("POST", _PATH + "/{id}/read", read_all, _WRITE, "All of it has been looked at", gives=ConversationAnswer),
+    Route("POST", _PATH + "/{id}/read", read_all, _WRITE, "All of it has been looked at", gives=ConversationAnswer, idempotent=True),
     Route(
         *("POST", _PATH + "/{id}/reply", answer, _WRITE, "Answer in it", NewReply, MessageAnswer),
         status=201,

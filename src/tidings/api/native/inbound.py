@@ -1,12 +1,10 @@
 """What was received, over HTTP: found, read as it came, and moved on from new to done."""
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from tidings import ids
 from tidings.api.enclosures import handed_out, stored
-from tidings.api.native import talk
+from tidings.api.native import moments, talk
 from tidings.api.native.talk import FileAnswer
 from tidings.api.wire import PAGED, Call, Parameter, Reply, Route, instant, listing, ok
 from tidings.database import Tx
@@ -137,8 +135,8 @@ def _wanted(call: Call) -> Received:
         conversation_id=_named(call, "conversation_id", "conversation"),
         sender=call.query("from"),
         recipient=call.query("to"),
-        since=_instant(call, "since"),
-        before=_instant(call, "before"),
+        since=moments.asked(call, "since"),
+        before=moments.asked(call, "before"),
     )
 
 
@@ -148,18 +146,6 @@ def _named(call: Call, name: str, kind: str) -> int | None:
     if text is not None and found is None:
         raise Invalid.field(name, f"names no {kind}")
     return found
-
-
-def _instant(call: Call, name: str) -> int | None:
-    text = call.query(name)
-    if text is None:
-        return None
-    try:
-        # a + in a query is a space, which no date of this form has
-        at = datetime.fromisoformat(text.strip().replace(" ", "+"))
-        return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError) as error:
-        raise Invalid.field(name, "must be a date such as 2025-06-18 or 2025-06-18T12:00:00Z") from error
 
 
 def _shown(tx: Tx, call: Call) -> InboundAnswer:

@@ -41,9 +41,10 @@ class ChangedInbox(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class InboxAnswer(msgspec.Struct):
-    """An inbox, without its secrets. `url` is where the carrier's webhook is to point. `error` says what is wrong since `failing_since`.
+    """An inbox, without its secrets. `url` is where the carrier's webhook is to point, `events` which of its events to switch on there.
+    `error` says what is wrong since `failing_since`.
 
-    `last_at` is when a mailbox was last read, `due_at` when it is looked into next.
+    `last_at` is when a mailbox was last read or a carrier's post taken, `due_at` when a mailbox is looked into next.
     """
 
     id: str
@@ -51,6 +52,7 @@ class InboxAnswer(msgspec.Struct):
     kind: str
     address: str | None
     url: str | None
+    events: list[str]
     settings: dict[str, Any]
     state: Literal["ok", "failing"]
     error: str | None
@@ -180,6 +182,7 @@ def _shown(row: Inbox, vault: Vault, public_url: str) -> InboxAnswer:
         kind=row.kind,
         address=row.address,
         url=url(public_url, row),
+        events=list(KINDS[row.kind].events),
         settings={name: value for name, value in _opened(row, vault).items() if name not in SECRETS},
         state="ok" if row.error is None else "failing",
         error=row.error,

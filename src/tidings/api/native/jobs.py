@@ -27,7 +27,7 @@ class JobAnswer(msgspec.Struct):
     """Long work. `state` is waiting, running, done or failed (`error` says why); `total` is 0 while it is not known.
 
     `done` and `rejected` count up to `total`: rows of an import stored and refused, contacts enrolled and passed over, members of a
-    list written to and passed over.
+    list written to and passed over, messages sent again (and contacts enrolled) and left alone.
     """
 
     id: str
@@ -116,7 +116,7 @@ ROUTES: list[Route] = [
         "List jobs",
         gives=JobAnswer,
         lists="jobs",
-        query=(Parameter("kind", words=("import", "enroll", "mailing")), *PAGED),
+        query=(Parameter("kind", words=("import", "enroll", "mailing", "rest")), *PAGED),
     ),
     Route("GET", "/api/v1/jobs/{id}", show, "", "One job", gives=JobAnswer),
     Route("GET", "/api/v1/jobs/{id}/rejects", rejects, "contacts:read", "What an import refused, as CSV", media=("text/csv",)),

@@ -80,9 +80,14 @@ async def rename(call: Call) -> Reply:
 
 async def delete(call: Call) -> Reply:
     """The list goes, its contacts stay."""
-    if not await call.db.write(lists.delete, call.tenant_id, _id(call)):
-        raise NotFound("List not found")
-    return no_content()
+    list_id = _id(call)
+
+    def work(tx: Tx) -> Reply:
+        if not lists.delete(tx, call.tenant_id, list_id):
+            raise NotFound("List not found")
+        return no_content()
+
+    return await call.db.write(work)
 
 
 async def members(call: Call) -> Reply:
@@ -106,16 +111,24 @@ async def add(call: Call) -> Reply:
 async def remove(call: Call) -> Reply:
     """Contacts that are not in it are passed over."""
     list_id, contact_ids = _id(call), _contact_ids(call)
-    removed = await call.db.write(lists.remove, call.tenant_id, list_id, contact_ids)
-    return ok(RemovedAnswer(removed, (await _found(call)).members))
+
+    def work(tx: Tx) -> Reply:
+        removed = lists.remove(tx, call.tenant_id, list_id, contact_ids)
+        return ok(RemovedAnswer(removed, _get(tx, call.tenant_id, list_id).members))
+
+    return await call.db.write(work)
 
 
 async def remove_one(call: Call) -> Reply:
     """204; 404 when the contact is not in it."""
-    contact_id = ids.parse("contact", call.path["contact_id"])
-    if contact_id is None or not await call.db.write(lists.remove, call.tenant_id, _id(call), [contact_id]):
-        raise NotFound("The contact is not in this list")
-    return no_content()
+    list_id, contact_id = _id(call), ids.parse("contact", call.path["contact_id"])
+
+    def work(tx: Tx) -> Reply:
+        if contact_id is None or not lists.remove(tx, call.tenant_id, list_id, [contact_id]):
+            raise NotFound("The contact is not in this list")
+        return no_content()
+
+    return await call.db.write(work)
 
 
 async def _found(call: Call) -> RecipientList:

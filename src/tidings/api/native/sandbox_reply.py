@@ -61,7 +61,7 @@ async def reply(call: Call) -> Reply:
     if len(asked.text or "") + len(asked.html or "") > LONGEST:
         raise Invalid.field("text", f"and html are longer than {LONGEST:,} characters")
     kept = await call.db.read(_kept, call.tenant_id, asked)
-    desk = Desk(call.db, call.house.store, call.house.signer, call.house.clock)
+    desk = Desk(call.house.db, call.house.store, call.house.signer, call.house.clock)
     taken = await (_mail(desk, call, kept, asked) if kept.channel == "email" else _text(desk, call, kept, asked))
     return created(_shown(taken))
 

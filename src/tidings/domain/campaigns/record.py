@@ -133,9 +133,10 @@ def figures(tx: Tx, tenant_id: int, campaign_ids: Iterable[int]) -> dict[int, Fi
     )
     walks = tx.rows(
         "SELECT n.campaign_id, CAST(SUM(n.enrolled) AS bigint), CAST(SUM(n.completed) AS bigint) FROM counters n"
-        " JOIN :ids(id bigint) i ON i.id = n.campaign_id WHERE n.tenant_id = :tenant_id GROUP BY n.campaign_id",
+        # said for the sake of the index, which has nothing else
+        " WHERE n.tenant_id = :tenant_id AND n.campaign_id IN :wanted[bigint] AND n.campaign_id > 0 GROUP BY n.campaign_id",
         tenant_id=tenant_id,
-        ids=ids,
+        wanted=[campaign_id for (campaign_id,) in ids],
     )
     count, walked = dict(messages), {campaign_id: (enrolled, completed) for campaign_id, enrolled, completed in walks}
     return {campaign_id: Figures(count.get(campaign_id, 0), *walked.get(campaign_id, (0, 0))) for (campaign_id,) in ids}

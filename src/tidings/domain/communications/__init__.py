@@ -14,10 +14,11 @@ from tidings.domain.communications.cancel import (
 from tidings.domain.communications.change import Deleted, cancel, comment, delete, resend
 from tidings.domain.communications.claim import Queue, claim, hasten, queues, release, renew, sweep, waiting
 from tidings.domain.communications.mailing import begin_mailing, continue_mailing
-from tidings.domain.communications.receipt import Receipt, by_provider_message, heed, receive
+from tidings.domain.communications.receipt import Receipt, heed, receive, receive_all
 from tidings.domain.communications.record import Communication, Due, Noted, due, dues, get, history, hold, page, scheduled, several, subject
 from tidings.domain.communications.report import Hit, followed, link_target, track
 from tidings.domain.communications.settle import Settled, Settlement, settle
+from tidings.domain.communications.strikes import by_address_and_name, by_provider_message
 from tidings.domain.communications.wording import forget_wording, keep_wording
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Settlement",
     "accept",
     "begin_mailing",
+    "by_address_and_name",
     "by_provider_message",
     "cancel",
     "cancel_of_campaign",
@@ -62,6 +64,7 @@ __all__ = [
     "plain",
     "queues",
     "receive",
+    "receive_all",
     "release",
     "renew",
     "resend",

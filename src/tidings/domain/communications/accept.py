@@ -143,7 +143,7 @@ def _continue(tx: Tx, draft: Draft, conversation_id: int, contact_id: int, now: 
 
 def _contact(tx: Tx, draft: Draft, now: int) -> int:
     if draft.contact_id is not None:
-        if contacts.get(tx, draft.tenant_id, draft.contact_id) is None:
+        if not _stays(tx, draft.tenant_id, draft.contact_id):
             raise NotFound("No such contact.")
         return draft.contact_id
     if draft.channel == "sms":
@@ -153,7 +153,15 @@ def _contact(tx: Tx, draft: Draft, now: int) -> int:
         found = contacts.find_by_email(tx, draft.tenant_id, draft.to[0].email)
         first, _, last = draft.to[0].name.partition(" ")
         fields = contacts.Fields(email=draft.to[0].email, first_name=first, last_name=last)
-    return found.id if found is not None else contacts.upsert(tx, draft.tenant_id, fields, now=now)[0].id
+    if found is not None and _stays(tx, draft.tenant_id, found.id):
+        return found.id
+    return contacts.upsert(tx, draft.tenant_id, fields, now=now)[0].id
+
+
+def _stays(tx: Tx, tenant_id: int, contact_id: int) -> bool:
+    """Whether the contact is there, and will be until this transaction ends: who erases it waits, and finds what is accepted here."""
+    found = tx.value("SELECT 1 FROM contacts WHERE tenant_id = :tenant_id AND id = :id FOR SHARE", tenant_id=tenant_id, id=contact_id)
+    return found is not None
 
 
 def _blocked(tx: Tx, draft: Draft) -> dict[str, str]:

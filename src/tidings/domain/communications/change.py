@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain import attachments, audit, events
+from tidings.domain import attachments, audit, events, marks
 from tidings.domain.communications import counted
 from tidings.domain.communications.counted import Counted
-from tidings.domain.communications.wording import forget_wording
+from tidings.domain.communications.wording import EMPTIED, forget_wording
 from tidings.domain.counters import Tally
 from tidings.errors import Conflict, NotFound, TidingsError
 
@@ -56,7 +56,7 @@ def resend(tx: Tx, tenant_id: int, communication_id: int, tally: Tally, *, autho
     """
     row = tx.row(
         "SELECT tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, created_at, sent_at, delivered_at, state, enrollment_id,"
-        " serial, error FROM communications WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE",
+        " serial, error, worded FROM communications WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE",
         tenant_id=tenant_id,
         id=communication_id,
     )
@@ -65,6 +65,8 @@ def resend(tx: Tx, tenant_id: int, communication_id: int, tally: Tally, *, autho
     before = Counted(*row[:13])
     if before.state not in _AGAIN:
         raise _refusal(before.state, "only what was sent or failed can be sent again")
+    if row[15] == EMPTIED:
+        raise Conflict("What it said is not kept any more; send a new message instead")
     _check_wanted(tx, before)
     changed = tx.run(
         "UPDATE communications SET state = 'pending', due_at = :now, lane = 0, serial = serial + 1, attempts = 0, error = NULL, error_code = NULL,"
@@ -79,6 +81,7 @@ def resend(tx: Tx, tenant_id: int, communication_id: int, tally: Tally, *, autho
     )
     if not changed:
         raise Conflict("It has changed meanwhile; look at it again")
+    counted.outlast(tx, before)
     counted.add(tally.at(before.subject(before.sent_at).bucket()), before.outcome(), -1)
     subject = before.subject()
     counted.move(tx, tenant_id, [(subject, before.sent_at or before.created_at)], tally)
@@ -124,8 +127,14 @@ def delete(tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally, *, author: 
     )
     counted.take_back(tx, tenant_id, rows, tally)
     audit.record(tx, tenant_id, "delete", "communication", [_tombstone(row) for row in rows], author=author, now=now)
+    happened = tx.rows(
+        "DELETE FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :gone[bigint] RETURNING tenant_id, message_id, kind, at",
+        tenant_id=tenant_id,
+        gone=[row.id for row in rows],
+    )
+    marks.removed(tx, [marks.Happening(*row) for row in happened])
     tx.run(
-        "DELETE FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :gone[bigint]",
+        "DELETE FROM remnants WHERE tenant_id = :tenant_id AND communication_id IN :gone[bigint]",
         tenant_id=tenant_id,
         gone=[row.id for row in rows],
     )

@@ -1,6 +1,8 @@
 """What one communication has added to the counters, and in which hour: to take it back, or to move it when its hour changes.
 
 Its acceptance is counted in the hour of that; everything else in the hour of its sending, while it has none in that of its acceptance.
+What happened to it is in `interactions`, and once retention has removed it from there, in `remnants`: how often in which quarter of an hour.
+A sending and a delivery that are missing from both happened when the communication itself says.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,7 +11,7 @@ import msgspec
 
 from tidings.database import Tx
 from tidings.domain import events
-from tidings.domain.counters import Counts, Link, Tally
+from tidings.domain.counters import Counts, Link, Tally, quarter_of
 from tidings.domain.events import Subject
 
 
@@ -65,9 +67,12 @@ def add(counts: Counts, more: Counts, times: int = 1) -> None:
 def responses(tx: Tx, tenant_id: int, ids: Sequence[int]) -> dict[int, Counts]:
     """What recipients did with each of the communications, as it was counted; those with nothing are left out."""
     rows: list[tuple[int, str, int, int]] = tx.rows(
-        "SELECT communication_id, kind, COUNT(*), CAST(SUM(1 - bot) AS bigint)"
-        " FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
-        " AND kind IN ('opened', 'clicked', 'complained', 'unsubscribed', 'replied') GROUP BY communication_id, kind",
+        "SELECT communication_id, kind, CAST(SUM(count) AS bigint), CAST(SUM(human) AS bigint) FROM ("
+        "SELECT communication_id, kind, 1 AS count, 1 - bot AS human FROM interactions"
+        " WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
+        " AND kind IN ('opened', 'clicked', 'complained', 'unsubscribed', 'replied')"
+        " UNION ALL SELECT communication_id, kind, count, human FROM remnants WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
+        " AND kind IN ('opened', 'clicked', 'complained', 'unsubscribed', 'replied')) t GROUP BY communication_id, kind",
         tenant_id=tenant_id,
         ids=list(ids),
     )
@@ -96,13 +101,13 @@ def move(tx: Tx, tenant_id: int, moved: Iterable[tuple[Subject, int]], tally: Ta
 
 
 def take_back(tx: Tx, tenant_id: int, rows: Sequence[Counted], tally: Tally) -> None:
-    """Subtracts everything that the communications, which are deleted, have added. Their interactions must still be there."""
+    """Subtracts everything that the communications, which are deleted, have added. Their interactions and remnants must still be there."""
     if not rows:
         return
     ids = [row.id for row in rows]
     answered = responses(tx, tenant_id, ids)
-    _take_back_moments(tx, tenant_id, {row.id: row.subject() for row in rows}, tally)
-    _take_back_links(tx, tenant_id, {row.id: row.content_id for row in rows if row.content_id is not None}, tally)
+    _take_back_moments(tx, tenant_id, {row.id: row for row in rows}, tally)
+    _take_back_links(tx, tenant_id, {row.id: row for row in rows if row.content_id is not None and row.message_id is not None}, tally)
     for row in rows:
         tally.at(row.subject().bucket()).accepted -= 1
         hour = tally.at(row.subject(row.sent_at).bucket())
@@ -110,27 +115,64 @@ def take_back(tx: Tx, tenant_id: int, rows: Sequence[Counted], tally: Tally) -> 
         add(hour, answered.get(row.id, Counts()), -1)
 
 
-def _take_back_moments(tx: Tx, tenant_id: int, subjects: dict[int, Subject], tally: Tally) -> None:
-    for communication_id, kind, at, bot in tx.rows(
-        "SELECT communication_id, kind, at, bot FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]",
-        tenant_id=tenant_id,
-        ids=list(subjects),
-    ):
+def outlast(tx: Tx, before: Counted) -> None:
+    """Notes in `remnants` a sending and a delivery that retention left to the communication itself, which is about to forget when they were."""
+    times = [("sent", before.sent_at), ("delivered", before.delivered_at)]
+    known = {(kind, at) for _, kind, at, _, _, exact in _moments(tx, before.tenant_id, [before.id]) if exact}
+    tx.run(
+        "INSERT INTO remnants (tenant_id, communication_id, kind, quarter, link_index, count, human, first_at)"
+        " SELECT CAST(:tenant_id AS bigint), CAST(:id AS bigint), kind, quarter, -1, 1, 1, at FROM :rows(kind text, quarter bigint, at bigint) r"
+        " WHERE true ON CONFLICT (tenant_id, communication_id, kind, quarter, link_index)"
+        " DO UPDATE SET count = remnants.count + 1, human = remnants.human + 1",
+        tenant_id=before.tenant_id,
+        id=before.id,
+        rows=[(kind, quarter_of(at), at) for kind, at in times if at is not None and (kind, at) not in known],
+    )
+
+
+def _take_back_moments(tx: Tx, tenant_id: int, rows: dict[int, Counted], tally: Tally) -> None:
+    known: set[tuple[int, str, int]] = set()
+    for communication_id, kind, at, count, human, exact in _moments(tx, tenant_id, list(rows)):
+        if exact:
+            known.add((communication_id, kind, at))
         if kind not in events.UNNOTED:
-            times = tally.when(events.moment(subjects[communication_id], kind, at))
-            times.count -= 1
-            times.human -= not bot
+            times = tally.when(events.moment(rows[communication_id].subject(), kind, at))
+            times.count -= count
+            times.human -= human
+    for row in rows.values():
+        left: list[tuple[events.Kind, int | None]] = [("sent", row.sent_at), ("delivered", row.delivered_at)]
+        for kind, at in left:
+            if at is not None and (row.id, kind, at) not in known:
+                times = tally.when(events.moment(row.subject(), kind, at))
+                times.count -= 1
+                times.human -= 1
 
 
-def _take_back_links(tx: Tx, tenant_id: int, contents: dict[int, int], tally: Tally) -> None:
-    for communication_id, message_id, link_index, count, human in tx.rows(
-        "SELECT communication_id, message_id, link_index, COUNT(*), CAST(SUM(1 - bot) AS bigint) FROM interactions"
-        " WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index IS NOT NULL"
-        " AND message_id IS NOT NULL GROUP BY communication_id, message_id, link_index",
+def _moments(tx: Tx, tenant_id: int, ids: Sequence[int]) -> list[tuple[int, events.Kind, int, int, int, int]]:
+    """What happened to the communications: (id, kind, when, how often, how often by people, 1); of remnants the quarter of an hour, and 0."""
+    return tx.rows(
+        "SELECT communication_id, kind, at, 1, 1 - bot, 1 FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
+        " UNION ALL SELECT communication_id, kind, quarter, count, human, 0 FROM remnants"
+        " WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]",
         tenant_id=tenant_id,
-        ids=list(contents),
+        ids=list(ids),
+    )
+
+
+def _take_back_links(tx: Tx, tenant_id: int, rows: dict[int, Counted], tally: Tally) -> None:
+    for communication_id, link_index, count, human in tx.rows(
+        "SELECT communication_id, link_index, CAST(SUM(count) AS bigint), CAST(SUM(human) AS bigint) FROM ("
+        "SELECT communication_id, link_index, 1 AS count, 1 - bot AS human FROM interactions WHERE tenant_id = :tenant_id"
+        " AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index IS NOT NULL"
+        " UNION ALL SELECT communication_id, link_index, count, human FROM remnants WHERE tenant_id = :tenant_id"
+        " AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index >= 0) t GROUP BY communication_id, link_index",
+        tenant_id=tenant_id,
+        ids=list(rows),
     ):
-        clicks = tally.link(Link(tenant_id, message_id, contents[communication_id], link_index))
+        row = rows[communication_id]
+        if row.message_id is None or row.content_id is None:
+            continue
+        clicks = tally.link(Link(tenant_id, row.message_id, row.content_id, link_index))
         clicks.clicks -= count
         clicks.clicked -= 1
         clicks.human_clicks -= human

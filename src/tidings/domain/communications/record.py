@@ -137,19 +137,34 @@ def page(
     tx: Tx, tenant_id: int, *, channel: str | None = None, sent: bool | None = None, manual: bool | None = None, limit: int, page: int
 ) -> Page[Communication]:
     """The tenant's communications, newest first; the total comes from the counters and costs the same at any size."""
-    sql = _COMMUNICATION
+    where: LiteralString = ""
     params: dict[str, int | str] = {"tenant_id": tenant_id, "limit": limit, "offset": (page - 1) * limit}
     if channel is not None:
-        sql += " AND c.channel = :channel"
-        params["channel"] = channel
-    if sent is not None:
-        sql += " AND c.sent_at IS NOT NULL" if sent else " AND c.sent_at IS NULL"
+        # spelled out: each channel has its own index
+        where += " AND channel = 'sms'" if channel == "sms" else " AND channel = 'email'"
     if manual is not None:
-        sql += " AND c.campaign_id IS NULL" if manual else " AND c.campaign_id IS NOT NULL"
-    sql += " ORDER BY c.id DESC LIMIT :limit OFFSET :offset"
+        where += " AND campaign_id IS NULL" if manual else " AND campaign_id IS NOT NULL"
+    if sent is False:
+        # what waits and what has come to its end are each found by an index of their own; both are few
+        which: LiteralString = "SELECT id FROM communications WHERE tenant_id = :tenant_id AND sent_at IS NULL" + where
+        first: LiteralString = " ORDER BY id DESC LIMIT :most"
+        waiting, ended = which + " AND due_at IS NOT NULL" + first, which + " AND due_at IS NULL" + first
+        ids: LiteralString = (
+            "SELECT u.id FROM (SELECT id FROM (" + waiting + ") w UNION ALL SELECT id FROM (" + ended + ") e) u ORDER BY u.id DESC"
+        )
+        params["most"] = page * limit
+    else:
+        where += " AND sent_at IS NOT NULL" if sent else ""
+        ids = "SELECT id FROM communications WHERE tenant_id = :tenant_id" + where + " ORDER BY id DESC"
     counts = counters.totals(tx, tenant_id, channel=channel, manual=manual)
     total = counts.accepted if sent is None else counts.sent if sent else counts.accepted - counts.sent
-    return Page(tx.all(Communication, sql, **params), total)
+    # the page is found before anything is joined to it
+    rows = tx.all(
+        Communication,
+        _COMMUNICATION + " AND c.id IN (SELECT p.id FROM (" + ids + " LIMIT :limit OFFSET :offset) p) ORDER BY c.id DESC",
+        **params,
+    )
+    return Page(rows, total)
 
 
 class Due(msgspec.Struct, frozen=True, gc=False):
@@ -160,7 +175,8 @@ class Due(msgspec.Struct, frozen=True, gc=False):
     `attributes` are JSON objects. `serial` counts resends (a new Message-ID each). The contact's fields are empty when unknown.
     `suppressed` says why the address must not be written to, "" when it may (of several, only when that holds for all of them).
     `conversation_id` is 0 outside of one, `attached` 1 when files travel with it, `list_id` 0 for what was not sent to a list.
-    Answers to it go to the tenant's `reply_address`, bounces to `bounce_address`, "" where there is none.
+    Answers to it go to the tenant's `reply_address`, bounces to `bounce_address`, "" where there is none. `emptied` is 1 when what it said
+    is not kept any more: for who shows it, nobody sends such a one.
     """
 
     id: int
@@ -198,6 +214,7 @@ class Due(msgspec.Struct, frozen=True, gc=False):
     list_id: int = 0
     reply_address: str = ""
     bounce_address: str = ""
+    emptied: int = 0
 
 
 DUE: LiteralString = (
@@ -213,7 +230,7 @@ DUE: LiteralString = (
     " CASE WHEN CASE c.channel WHEN 'email' THEN p.email_denied_at ELSE p.sms_denied_at END"
     " >= CASE WHEN c.campaign_id IS NOT NULL THEN 0 WHEN c.list_id IS NOT NULL THEN c.created_at END"
     " THEN 'no consent' END, '') END, COALESCE(c.conversation_id, 0), c.attached, COALESCE(c.list_id, 0),"
-    " COALESCE(t.reply_address, ''), COALESCE(t.bounce_address, '')"
+    " COALESCE(t.reply_address, ''), COALESCE(t.bounce_address, ''), CASE WHEN c.worded = 2 THEN 1 ELSE 0 END"
     " FROM communications c JOIN tenants t ON t.id = c.tenant_id"
     " LEFT JOIN campaigns k ON k.tenant_id = c.tenant_id AND k.id = c.campaign_id"
     " LEFT JOIN contacts p ON p.tenant_id = c.tenant_id AND p.id = c.contact_id"

@@ -15,7 +15,9 @@ _NEVER = 1 << 62
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """A fetched pixel or followed link; `bot` when it was a machine by all that the request says."""
+    """A fetched pixel or followed link; `bot` when it was a machine by all that the request says. `told`: it is a carrier who says so,
+    by its own clock.
+    """
 
     tenant_id: int
     communication_id: int
@@ -25,6 +27,7 @@ class Hit(msgspec.Struct, frozen=True):
     user_agent: str | None = None
     ip: str | None = None
     bot: bool = False
+    told: bool = False
 
 
 class _Read:
@@ -34,6 +37,8 @@ class _Read:
         self.subject = events.Subject(*row[:9])
         self.too_soon = 0 if row[9] is None else row[9] + FASTEST_READER
         self._content_id: int = row[14]
+        # of a message to somebody who was erased it is counted that it was read, and no more
+        self._is_somebodys = bool(row[15])
         self._opens, self._clicks, self._human_opens, self._human_clicks = (now - more for now, more in zip(row[10:14], added, strict=True))
         # of each link that was followed: by somebody, and by a person
         self._followed: dict[int | None, bool] = {}
@@ -71,8 +76,8 @@ class _Read:
             content_id=self._content_id,
             new_link=hit.link_index not in self._followed,
             new_human_link=not self._followed.get(hit.link_index, False),
-            user_agent=hit.user_agent,
-            ip=hit.ip,
+            user_agent=hit.user_agent if self._is_somebodys else None,
+            ip=hit.ip if self._is_somebodys else None,
         )
 
 
@@ -83,14 +88,16 @@ def track(tx: Tx, hits: list[Hit]) -> list[bool]:
     """
     totals = _totals(hits)
     rows = tx.rows(
-        "UPDATE communications SET open_count = open_count + r_opens, opened_at = COALESCE(opened_at, r_at), click_count = click_count + r_clicks,"
-        " clicked_at = CASE WHEN r_clicks > 0 THEN COALESCE(clicked_at, r_clicked_at) ELSE clicked_at END,"
-        " human_opens = human_opens + r_human_opens, human_clicks = human_clicks + r_human_clicks, updated_at = r_at"
+        "UPDATE communications SET open_count = open_count + r_opens, opened_at = CASE WHEN opened_at <= r_at THEN opened_at ELSE r_at END,"
+        " click_count = click_count + r_clicks,"
+        " clicked_at = CASE WHEN r_clicks = 0 OR clicked_at <= r_clicked_at THEN clicked_at ELSE r_clicked_at END,"
+        " human_opens = human_opens + r_human_opens, human_clicks = human_clicks + r_human_clicks,"
+        " updated_at = CASE WHEN updated_at > r_last THEN updated_at ELSE r_last END"
         " FROM :hits(r_tenant_id bigint, r_id bigint, r_opens bigint, r_clicks bigint, r_human_opens bigint, r_human_clicks bigint, r_at bigint,"
-        " r_clicked_at bigint) r"
+        " r_clicked_at bigint, r_last bigint) r"
         " WHERE tenant_id IN :tenants[bigint] AND id IN :ids[bigint] AND tenant_id = r_tenant_id AND id = r_id"
         " RETURNING tenant_id, id, contact_id, campaign_id, message_id, template_id, channel, type, COALESCE(sent_at, created_at), sent_at,"
-        " open_count, click_count, human_opens, human_clicks, content_id",
+        " open_count, click_count, human_opens, human_clicks, content_id, address",
         tenants=sorted({tenant_id for tenant_id, _ in totals}),
         ids=sorted(communication_id for _, communication_id in totals),
         hits=sorted((*key, *entry) for key, entry in totals.items()),
@@ -103,7 +110,7 @@ def track(tx: Tx, hits: list[Hit]) -> list[bool]:
         found = read.get((hit.tenant_id, hit.communication_id))
         if found is None:
             continue
-        too_soon = hit.at < found.too_soon
+        too_soon = hit.at < found.too_soon and not hit.told
         if too_soon and not hit.bot:
             hasty.append(hit)
         happened.extend(found.happened(hit, bot=hit.bot or too_soon))
@@ -119,7 +126,9 @@ def _remember(tx: Tx, clicked_again: dict[tuple[int, int], _Read]) -> None:
         return
     rows: list[tuple[int, int, int, int]] = tx.rows(
         "SELECT tenant_id, communication_id, link_index, MIN(bot) FROM interactions WHERE tenant_id IN :tenants[bigint]"
-        " AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index IS NOT NULL GROUP BY tenant_id, communication_id, link_index",
+        " AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index IS NOT NULL GROUP BY tenant_id, communication_id, link_index"
+        " UNION ALL SELECT tenant_id, communication_id, link_index, CASE WHEN human > 0 THEN 0 ELSE 1 END FROM remnants"
+        " WHERE tenant_id IN :tenants[bigint] AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index >= 0",
         tenants=sorted({tenant_id for tenant_id, _ in clicked_again}),
         ids=sorted(communication_id for _, communication_id in clicked_again),
     )
@@ -130,13 +139,13 @@ def _remember(tx: Tx, clicked_again: dict[tuple[int, int], _Read]) -> None:
 
 
 def _totals(hits: list[Hit]) -> dict[tuple[int, int], list[int]]:
-    """Of each communication: opens, clicks, both again of people alone, the first hit, the first click."""
+    """Of each communication: opens, clicks, both again of people alone, the first hit, the first click, the last hit."""
     totals: dict[tuple[int, int], list[int]] = {}
     for hit in hits:
-        entry = totals.setdefault((hit.tenant_id, hit.communication_id), [0, 0, 0, 0, hit.at, _NEVER])
+        entry = totals.setdefault((hit.tenant_id, hit.communication_id), [0, 0, 0, 0, hit.at, _NEVER, hit.at])
         entry[0] += 1
         entry[2] += not hit.bot
-        entry[4] = min(entry[4], hit.at)
+        entry[4], entry[6] = min(entry[4], hit.at), max(entry[6], hit.at)
         if hit.kind == "clicked":
             entry[1] += 1
             entry[3] += not hit.bot
@@ -171,8 +180,12 @@ def link_target(tx: Tx, tenant_id: int, communication_id: int, index: int) -> st
 def followed(tx: Tx, tenant_id: int, ids: Sequence[int]) -> dict[int, list[tuple[int, int, int]]]:
     """The followed links of several communications: (index, how often, when first) of each, in document order."""
     rows: list[tuple[int, int, int, int]] = tx.rows(
-        "SELECT communication_id, link_index, COUNT(*), MIN(at) FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
-        " AND kind = 'clicked' AND link_index IS NOT NULL GROUP BY communication_id, link_index ORDER BY communication_id, link_index",
+        "SELECT communication_id, link_index, CAST(SUM(count) AS bigint), MIN(at) FROM ("
+        "SELECT communication_id, link_index, 1 AS count, at FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :ids[bigint]"
+        " AND kind = 'clicked' AND link_index IS NOT NULL"
+        " UNION ALL SELECT communication_id, link_index, count, first_at FROM remnants WHERE tenant_id = :tenant_id"
+        " AND communication_id IN :ids[bigint] AND kind = 'clicked' AND link_index >= 0) t"
+        " GROUP BY communication_id, link_index ORDER BY communication_id, link_index",
         tenant_id=tenant_id,
         ids=list(ids),
     )

@@ -106,7 +106,7 @@ def _name(tx: Tx, tenant_id: int, sent: list[Settled], *, provider: str) -> None
     tx.run(
         "UPDATE communications SET provider = :provider, provider_message_id = r_provider_message_id"
         " FROM :outcomes(r_id bigint, r_provider_message_id text) r"
-        " WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND id = r_id AND provider IS NULL AND state IN ('delivered', 'bounced')",
+        " WHERE tenant_id = :tenant_id AND id IN :ids[bigint] AND id = r_id AND provider IS NULL AND state IN ('sent', 'delivered', 'failed', 'bounced')",
         tenant_id=tenant_id,
         provider=provider,
         ids=sorted(outcome.id for outcome in sent),

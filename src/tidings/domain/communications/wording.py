@@ -1,9 +1,15 @@
-"""What a communication says when that is not what its content says: rendered with variables, or under a subject of its own. For search alone."""
+"""What a communication says when that is not what its content says: rendered with variables, or under a subject of its own. For search alone.
+
+`communications.worded` tells where that is: 0 in its content, 1 in its rendering, EMPTIED nowhere any more.
+"""
 
 from collections.abc import Sequence
 
 from tidings.database import Tx
 from tidings.database.functions import fold
+
+EMPTIED = 2
+"""Retention or erasure has removed what it said."""
 
 
 def keep_wording(tx: Tx, tenant_id: int, communication_id: int, subject: str, text: str) -> None:

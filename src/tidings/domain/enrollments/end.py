@@ -112,6 +112,20 @@ def delete_of_contact(tx: Tx, tenant_id: int, contact_id: int, *, now: int) -> i
     return under_way
 
 
+def end_of_contact(tx: Tx, tenant_id: int, contact_id: int, tally: Tally, *, now: int) -> int:
+    """Ends every enrollment that a contact is walking through, counted in `tally`; what is pending for them is the caller's. Answers how many."""
+    rows = tx.rows(
+        "UPDATE enrollments SET completed_at = :now, due_at = NULL, updated_at = :now WHERE tenant_id = :tenant_id AND contact_id = :contact_id"
+        " AND completed_at IS NULL RETURNING campaign_id, enrolled_at",
+        tenant_id=tenant_id,
+        contact_id=contact_id,
+        now=now,
+    )
+    for campaign_id, enrolled_at in rows:
+        tally.at(_bucket(tenant_id, campaign_id, enrolled_at)).completed += 1
+    return len(rows)
+
+
 def _bucket(tenant_id: int, campaign_id: int, enrolled_at: int) -> Bucket:
     return Bucket(tenant_id, counters.hour_of(enrolled_at), campaign_id=campaign_id)
 

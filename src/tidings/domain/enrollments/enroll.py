@@ -11,7 +11,7 @@ from tidings.errors import Invalid, NotFound
 RECENTLY = "Contact was already enrolled in this campaign recently"
 
 
-def _open_campaign(tx: Tx, tenant_id: int, campaign_id: int) -> tuple[int, int]:
+def open_campaign(tx: Tx, tenant_id: int, campaign_id: int) -> tuple[int, int]:
     """The campaign's re-enrollment window and the delay of its first message; it stays as it is until this transaction ends, so that
     nobody is left walking through one that is archived at this moment. Raises NotFound, or Invalid when it takes nobody.
     """
@@ -35,7 +35,7 @@ def enroll(tx: Tx, tenant_id: int, campaign_id: int, contact_id: int, *, now: in
     """Starts a contact on a campaign. Raises NotFound naming which is unknown, Invalid when the campaign takes nobody or the
     contact is on its way through it or has been within the re-enrollment window.
     """
-    window, delay = _open_campaign(tx, tenant_id, campaign_id)
+    window, delay = open_campaign(tx, tenant_id, campaign_id)
     if tx.value("SELECT 1 FROM contacts WHERE tenant_id = :tenant_id AND id = :id FOR SHARE", tenant_id=tenant_id, id=contact_id) is None:
         raise NotFound("Contact not found")
     row = tx.row(
@@ -74,7 +74,7 @@ def enroll_some(
 
     One set-based statement a chunk; who is on the way or was within the window is passed over. Raises as `enroll` does.
     """
-    window, delay = _open_campaign(tx, tenant_id, campaign_id)
+    window, delay = open_campaign(tx, tenant_id, campaign_id)
     source: LiteralString
     params: dict[str, int | list[int]] = {"tenant_id": tenant_id, "after": after, "limit": limit}
     if contact_ids is not None:

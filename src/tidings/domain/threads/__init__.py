@@ -4,6 +4,11 @@ from tidings.domain.threads.join import is_name, join, rooted
 from tidings.domain.threads.keep import STATUSES, Change, change, mark, read_all
 from tidings.domain.threads.lineage import Ancestor, Lineage, lineage
 from tidings.domain.threads.listing import Filters, Received, last_heard, last_sent, page, received_page, said
+from tidings.domain.threads.pieces import Whole
+from tidings.domain.threads.pieces import forget as forget_pieces
+from tidings.domain.threads.pieces import keep as keep_piece
+from tidings.domain.threads.pieces import tidy as tidy_pieces
+from tidings.domain.threads.pieces import untidy as untidy_pieces
 from tidings.domain.threads.read import BEGINNING, END, Said, get, inbound, of_entity, outbound, received, thread
 from tidings.domain.threads.receive import Incoming, store_inbound
 from tidings.domain.threads.record import Conversation, Inbound, Status
@@ -28,11 +33,14 @@ __all__ = [
     "Said",
     "Status",
     "Taken",
+    "Whole",
     "change",
+    "forget_pieces",
     "get",
     "inbound",
     "is_name",
     "join",
+    "keep_piece",
     "last_heard",
     "last_sent",
     "lineage",
@@ -48,4 +56,6 @@ __all__ = [
     "store_inbound",
     "take",
     "thread",
+    "tidy_pieces",
+    "untidy_pieces",
 ]

@@ -106,6 +106,13 @@ def begin(tx: Tx, tenant_id: int, key: str | None, beginning: Beginning, now: in
     return made
 
 
+def still_there(tx: Tx, tenant_id: int, conversation_id: int | None) -> int | None:
+    """The same conversation, unless it was removed; nor will it be before this transaction ends: whoever removes an empty one locks it."""
+    return tx.value(
+        "SELECT id FROM conversations WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE", tenant_id=tenant_id, id=conversation_id
+    )
+
+
 def discard(tx: Tx, tenant_id: int, conversation_id: int) -> None:
     """Takes back a conversation that was begun for a message somebody else stored at the same moment; one with a given name stays."""
     tx.run(

@@ -50,18 +50,25 @@ def lineage(tx: Tx, tenant_id: int, dues: Sequence[Due]) -> dict[int, Lineage]:
 
 
 def _of_conversations(tx: Tx, tenant_id: int, conversations: Sequence[int]) -> dict[int, Lineage]:
-    """By conversation."""
+    """By conversation. Some go on for years: of each direction no more than the newest are read, from the index on, for which the instant of
+    the MOST-th newest is looked up first (SQLite knows no LATERAL).
+    """
     rows = tx.rows(
         "SELECT conversation_id, id, serial, message_id FROM (SELECT conversation_id, id, serial, message_id, at, inbound,"
         " ROW_NUMBER() OVER (PARTITION BY conversation_id ORDER BY at DESC, inbound DESC, id DESC) AS place FROM ("
-        "SELECT conversation_id, id, serial, '' AS message_id, sent_at AS at, 0 AS inbound FROM communications"
-        " WHERE tenant_id = :tenant_id AND conversation_id IN :ids[bigint] AND sent_at IS NOT NULL AND channel = 'email' AND list_id IS NULL"
-        " UNION ALL SELECT conversation_id, id, 0, message_id, received_at, 1 FROM inbound_messages"
-        " WHERE tenant_id = :tenant_id AND conversation_id IN :ids[bigint] AND message_id IS NOT NULL AND channel = 'email') m) r"
+        "SELECT c.conversation_id, c.id, c.serial, '' AS message_id, c.sent_at AS at, 0 AS inbound FROM :ids(id bigint) v"
+        " JOIN communications c ON c.tenant_id = :tenant_id AND c.conversation_id = v.id AND c.sent_at IS NOT NULL AND c.list_id IS NULL"
+        " AND c.channel = 'email' AND c.sent_at >= COALESCE((SELECT n.sent_at FROM communications n WHERE n.tenant_id = :tenant_id"
+        " AND n.conversation_id = v.id AND n.sent_at IS NOT NULL AND n.list_id IS NULL ORDER BY n.sent_at DESC LIMIT 1 OFFSET :last), 0)"
+        " UNION ALL SELECT i.conversation_id, i.id, 0, i.message_id, i.received_at, 1 FROM :ids(id bigint) v"
+        " JOIN inbound_messages i ON i.tenant_id = :tenant_id AND i.conversation_id = v.id AND i.message_id IS NOT NULL AND i.channel = 'email'"
+        " AND i.received_at >= COALESCE((SELECT n.received_at FROM inbound_messages n WHERE n.tenant_id = :tenant_id"
+        " AND n.conversation_id = v.id ORDER BY n.received_at DESC LIMIT 1 OFFSET :last), 0)) m) r"
         " WHERE place <= :limit ORDER BY conversation_id, at, inbound, id",
         tenant_id=tenant_id,
-        ids=list(conversations),
+        ids=[(identity,) for identity in conversations],
         limit=MOST,
+        last=MOST - 1,
     )
     return _gathered(rows)
 

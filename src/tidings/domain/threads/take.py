@@ -9,12 +9,12 @@ import msgspec
 
 from tidings import clock
 from tidings.database import Tx
-from tidings.domain import attachments, communications, contacts, counters, enrollments, events, suppressions
+from tidings.domain import attachments, communications, contacts, counters, endpoints, enrollments, events, suppressions
 from tidings.domain.attachments import File
 from tidings.domain.communications import Receipt
 from tidings.domain.contacts import Contact
 from tidings.domain.counters import Tally
-from tidings.domain.threads.join import Beginning, begin, discard, rooted
+from tidings.domain.threads.join import Beginning, begin, discard, rooted, still_there
 from tidings.domain.threads.receive import Incoming, storable, store_inbound
 
 Keyword = Literal["stop", "start", "help"]
@@ -22,7 +22,7 @@ NOBODY = "unknown@sender.invalid"
 """Stands for a sender that the mail does not name; `.invalid` is nobody's domain (RFC 2606)."""
 
 HELPED = clock.MINUTE
-"""Milliseconds in which a conversation is told about HELP once."""
+"""Milliseconds that have to lie between two requests for help in a conversation for the second one to be answered."""
 
 
 class Clue(NamedTuple):
@@ -88,6 +88,7 @@ def take(tx: Tx, tenant_id: int, arrival: Arrival, *, now: int) -> Taken:
     contact = _contact(tx, tenant_id, incoming, communication_id, now=now)
     if incoming.channel == "sms" and conversation_id is None:
         conversation_id = _of_texts(tx, tenant_id, contact.id, communication_id, now=now)
+    conversation_id = still_there(tx, tenant_id, conversation_id)
     begun = conversation_id is None
     if conversation_id is None:
         conversation_id = _begun(tx, tenant_id, incoming, contact.id, arrival.clues, now=now)
@@ -98,6 +99,7 @@ def take(tx: Tx, tenant_id: int, arrival: Arrival, *, now: int) -> Taken:
             discard(tx, tenant_id, conversation_id)
         return Taken(inbound_id, communication_id, fresh=False)
     attachments.store(tx, tenant_id, arrival.files, inbound_id=inbound_id, now=now)
+    endpoints.lay_received(tx, tenant_id, inbound_id, incoming.channel, communication_id=communication_id, at=incoming.received_at, now=now)
     taken = Taken(inbound_id, communication_id, fresh=True, contact_id=contact.id, conversation_id=conversation_id)
     if arrival.keyword is not None:
         return _heeded(tx, tenant_id, taken, arrival.keyword, incoming, answer=arrival.answer, now=now)
@@ -218,14 +220,15 @@ def _reported(tx: Tx, tenant_id: int, arrival: Arrival, *, now: int) -> Taken | 
 
 
 def _replied(tx: Tx, tenant_id: int, taken: Taken, incoming: Incoming, *, now: int) -> Taken:
-    """Counts the reply, and ends the enrollment when its campaign asks for that."""
+    """Counts the reply, and ends the enrollments whose campaigns ask for that: of a mail the one it answers, of a text all that it may."""
     answered = communications.hold(tx, tenant_id, taken.communication_id) if taken.communication_id is not None else None
-    if answered is None:
-        return taken
     tally = Tally()
-    events.append(tx, [events.Event(communications.subject(answered), "replied", incoming.received_at)], tally)
+    if answered is not None:
+        events.append(tx, [events.Event(communications.subject(answered), "replied", incoming.received_at)], tally)
     stopped = False
-    if answered.enrollment_id is not None and answered.campaign_id is not None:
+    if incoming.channel == "sms":
+        stopped = enrollments.stop_texting(tx, tenant_id, incoming.sender, "reply", asked=True, now=now, tally=tally)
+    elif answered is not None and answered.enrollment_id is not None and answered.campaign_id is not None:
         wanted = tx.value(
             "SELECT stop_on_reply FROM campaigns WHERE tenant_id = :tenant_id AND id = :id", tenant_id=tenant_id, id=answered.campaign_id
         )
@@ -255,39 +258,37 @@ def _heeded(tx: Tx, tenant_id: int, taken: Taken, keyword: Keyword, incoming: In
 
 
 def _stopped(tx: Tx, tenant_id: int, taken: Taken, incoming: Incoming, *, now: int) -> tuple[Taken, bool]:
-    """Takes the number off texts and ends the enrollment that wrote to it; and whether the number was not off them before."""
+    """Takes the number off texts and ends the enrollments that wrote to it; and whether the number was not off them before."""
     number, communication_id = incoming.sender, taken.communication_id
     answered = communications.hold(tx, tenant_id, communication_id) if communication_id is not None else None
-    changed = suppressions.add(tx, tenant_id, "sms", number, "unsubscribed", detail="STOP", communication_id=communication_id, now=now)
-    if answered is None:
-        return taken, changed
+    changed = suppressions.stop(tx, tenant_id, "sms", number, detail="STOP", communication_id=communication_id, now=now)
     tally = Tally()
-    if changed:
+    if changed and answered is not None:
         events.append(tx, [events.Event(communications.subject(answered), "unsubscribed", incoming.received_at)], tally)
-    stopped = answered.enrollment_id is not None and enrollments.stop(
-        tx, tenant_id, answered.enrollment_id, "unsubscribe", now=now, tally=tally
-    )
+    stopped = enrollments.stop_texting(tx, tenant_id, number, "unsubscribe", asked=False, now=now, tally=tally)
     counters.fold(tx, tally)
     return msgspec.structs.replace(taken, stopped=stopped), changed
 
 
 def _started(tx: Tx, tenant_id: int, taken: Taken, incoming: Incoming) -> bool:
-    """Lets the number be written to again, where it was its owner who did not want it; whether that was so."""
-    known = suppressions.find(tx, tenant_id, "sms", incoming.sender)
-    if known is None or known.reason != "unsubscribed" or not suppressions.lift(tx, tenant_id, known.id):
+    """Lets the number be written to again, where it was its owner alone who did not want it; whether that was so."""
+    # in this order, as STOP does, and held: a deletion takes back what it finds counted
+    answered = communications.hold(tx, tenant_id, taken.communication_id) if taken.communication_id is not None else None
+    if not suppressions.start(tx, tenant_id, "sms", incoming.sender):
         return False
-    answered = communications.get(tx, tenant_id, taken.communication_id) if taken.communication_id is not None else None
     if answered is not None:
         events.append(tx, [events.Event(communications.subject(answered), "resubscribed", incoming.received_at)])
     return True
 
 
 def _helped(tx: Tx, tenant_id: int, taken: Taken, *, since: int) -> bool:
-    """Whether this conversation was answered a word just now: two machines would go on for ever."""
+    """Whether this conversation asked for help just now: two machines would go on for ever."""
     found = tx.value(
-        "SELECT 1 FROM communications WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id AND exempt = 1 AND created_at > :since LIMIT 1",
+        "SELECT 1 FROM inbound_messages WHERE tenant_id = :tenant_id AND conversation_id = :conversation_id AND keyword = 'help'"
+        " AND received_at > :since AND id <> :id LIMIT 1",
         tenant_id=tenant_id,
         conversation_id=taken.conversation_id,
         since=since,
+        id=taken.inbound_id,
     )
     return found is not None

@@ -4,13 +4,12 @@ https://postmarkapp.com/developer/webhooks/inbound-webhook
 https://postmarkapp.com/developer/user-guide/inbound/parse-an-email
 """
 
-import json
-from typing import Any
-
 import msgspec
 
 from tidings.errors import Malformed
+from tidings.inbound.hooks import postmark_events
 from tidings.inbound.hooks.posted import Arrived, Pieces, Posted, base64, check_basic, head, mailbox, pieced, record, whole
+from tidings.inbound.hooks.said import Events, Said, decoded
 from tidings.inbound.sources import Postmark
 from tidings.message import incoming_parts
 from tidings.message.incoming_parts import File
@@ -55,15 +54,16 @@ class Inbound(msgspec.Struct, frozen=True, rename="pascal"):
     raw_email: str | None = None
     headers: list[Line] = []
     attachments: list[Enclosed] = []
-    record_type: str | None = "Inbound"
 
 
-def read(posted: Posted, settings: Postmark) -> Arrived:
-    """The mail. Raises Unauthorized, Malformed, TooLarge."""
+def read(posted: Posted, settings: Postmark) -> Arrived | Events:
+    """The mail, or what became of one that went out. Raises Unauthorized, Malformed, TooLarge."""
     check_basic(posted.headers, settings.username, settings.password)
-    inbound = record(_decoded(posted.body), Inbound)
-    if inbound.record_type not in (None, "Inbound"):
-        raise Malformed(f"This tells of {inbound.record_type}; the URL is for Postmark's inbound webhook")
+    value = decoded(posted.body)
+    said = Said(value)
+    if said.text("RecordType") not in ("", "Inbound"):
+        return postmark_events.read(said, posted.at)
+    inbound = record(value, Inbound)
     reached = (inbound.original_recipient,) if inbound.original_recipient else ()
     if inbound.raw_email:
         return whole(inbound.raw_email.encode("utf-8", "replace"), reached=reached, sender=None)
@@ -78,14 +78,6 @@ def read(posted: Posted, settings: Postmark) -> Arrived:
     ]
     files = [_file(entry) for entry in inbound.attachments]
     return pieced(Pieces(head(lines), inbound.text_body or "", inbound.html_body or "", files), reached=reached)
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        # not msgspec's: mail with half a pair of surrogates in it is mail, and that one refuses it
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"The request body is not valid JSON: {error}") from error
 
 
 def _listed(people: list[Person]) -> str:

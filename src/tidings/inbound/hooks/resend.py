@@ -19,7 +19,10 @@ import msgspec
 
 from tidings.clock import MINUTE
 from tidings.errors import Malformed, TooLarge, Unauthorized, Unavailable
+from tidings.inbound import sources
+from tidings.inbound.hooks import resend_events
 from tidings.inbound.hooks.posted import Arrived, Pieces, Posted, addresses, completed, head, is_fresh, pieced, whole
+from tidings.inbound.hooks.said import Events, record
 from tidings.inbound.sources import Resend
 from tidings.message import incoming, incoming_parts
 from tidings.message.incoming_parts import File
@@ -83,18 +86,23 @@ class Email(msgspec.Struct, frozen=True):
     raw: Download | None = None
 
 
-async def read(posted: Posted, settings: Resend) -> Arrived | None:
-    """The mail; None for an event that tells of something else.
+async def read(posted: Posted, settings: Resend) -> Arrived | Events:
+    """The mail, or what became of one that went out.
 
     Raises Unauthorized, Malformed, TooLarge, Unavailable when it cannot be fetched now (Resend announces it again).
     """
     check(posted, settings.signing_secret)
+    said = record(posted.body)
     try:
-        event = msgspec.json.decode(posted.body, type=Event)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        event = msgspec.convert(said.fields, Event) if said.text("type") == _EVENT else Event(said.text("type"))
+    except msgspec.ValidationError as error:
         raise Malformed(f"This is no event of Resend's: {error}") from error
+    if not event.type:
+        raise Malformed("This is no event of Resend's: it has no type")
     if event.type != _EVENT:
-        return None
+        return resend_events.read(said, posted)
+    if not settings.api_key:
+        raise Unavailable("This inbox has no api_key, without which the mail cannot be fetched from Resend")
     if not _ID.fullmatch(event.data.email_id):
         raise Malformed("The event names no email_id")
     people = [*(event.data.to or ()), *(event.data.cc or ()), *(event.data.bcc or ())]
@@ -108,11 +116,8 @@ async def read(posted: Posted, settings: Resend) -> Arrived | None:
 
 def check(posted: Posted, secret: str) -> None:
     """Raises Unauthorized unless the request is signed with this secret (`whsec_` and base64), and not too long ago."""
-    try:
-        key = binascii.a2b_base64(secret.removeprefix("whsec_") + "==")
-    except ValueError as error:
-        raise Unavailable("The signing secret in this inbox's settings is none") from error
-    if not key:
+    key = sources.signing_key(secret)
+    if key is None:
         raise Unavailable("The signing secret in this inbox's settings is none")
     named, timestamp, signatures = (
         posted.headers.get(f"svix-{name}") or posted.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")

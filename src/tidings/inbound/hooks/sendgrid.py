@@ -8,13 +8,13 @@ import binascii
 from typing import TypeVar
 
 import msgspec
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from tidings.clock import DAY
 from tidings.errors import Malformed, Unauthorized, Unavailable
+from tidings.inbound import sources
 from tidings.inbound.hooks.posted import Arrived, Pieces, Posted, addresses, completed, is_fresh, pieced, whole
 from tidings.inbound.sources import SendGrid
 from tidings.message import incoming_parts
@@ -67,12 +67,9 @@ def read(posted: Posted, settings: SendGrid) -> Arrived:
 
 def check(posted: Posted, public_key: str) -> None:
     """Raises Unauthorized unless SendGrid signed the time and the body with the key that belongs to this one (ECDSA, base64 of DER)."""
-    try:
-        key = load_der_public_key(binascii.a2b_base64(public_key))
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise Unavailable("The public key in this inbox's settings is none") from error
-    if not isinstance(key, EllipticCurvePublicKey):
-        raise Unavailable("The public key in this inbox's settings is not for ECDSA")
+    key = sources.public_key(public_key)
+    if key is None:
+        raise Unavailable("The public key in this inbox's settings is none for ECDSA")
     timestamp = posted.headers.get(TIMESTAMP, "")
     try:
         signature = binascii.a2b_base64(posted.headers.get(SIGNATURE, ""))

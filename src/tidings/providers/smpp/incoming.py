@@ -1,6 +1,8 @@
 """What an SMSC delivers to us: texts, parts of texts and receipts, each answered once it is safe. An SMSC sends again what was not."""
 
 import asyncio
+from collections.abc import Iterable
+from itertools import groupby
 
 import msgspec
 import structlog
@@ -8,20 +10,25 @@ import structlog
 from tidings.clock import Clock
 from tidings.errors import Invalid, Malformed, TidingsError
 from tidings.message import phone
-from tidings.message.heard import Notice, Text
+from tidings.message.heard import Notice
+from tidings.message.pieces import Piece, Safe, joined
 from tidings.providers.base import Hear
 from tidings.providers.smpp import alphabet, codes, pdu, receipts
 from tidings.providers.smpp.alphabet import Place
-from tidings.providers.smpp.joining import LONGEST_PART, Joiner, Key, Part
-from tidings.providers.smpp.names import Names, Strangers
 from tidings.providers.smpp.pdu import Message, Number, Packet
 from tidings.providers.smpp.settings import SmppSettings
+from tidings.providers.smpp.strangers import Strangers
 from tidings.providers.smpp.turns import LANES, Turns
 from tidings.providers.smpp.wire import Connection
 
 MOST_WAITING = 1_000
 """Deliveries that wait to be stored; more are sent back to come again."""
+LONGEST_PART = 254
+"""Octets; on the air it is 140. What is longer came as a whole."""
+REACHED = 10.0
+"""Seconds that a connection has to outlive an answer for it to have arrived."""
 _INTERNATIONAL, _ALPHANUMERIC, _UNKNOWN = 1, 5, 0
+_WHOLE = Place(0, 1, 1)
 _SETTLING = (0.0, 0.25, 0.75)
 """Seconds after which a name in a receipt is looked for: an SMSC can be quicker with a receipt than we with writing down what it took."""
 
@@ -38,17 +45,17 @@ class _Asked(msgspec.Struct, frozen=True):
         return self.connection.respond(self.packet, status)
 
 
-class _Waiting(msgspec.Struct):
-    """A text of which parts are missing: a delivery of it, those still without an answer, and when it is kept without the rest.
+class _Answered(msgspec.Struct, frozen=True):
+    """A text by its name, and when (loop time) and where its sender was told that it is safe."""
 
-    `told` is set once a part was answered before the whole was safe: then it is ours alone to keep.
-    """
+    name: str
+    connection: Connection
+    at: float
 
-    part: Part
-    message: Message
-    overdue: asyncio.TimerHandle
-    held: list[_Asked]
-    told: bool = False
+    @property
+    def is_known(self) -> bool:
+        """Whether the answer has arrived, as far as can be told."""
+        return not self.connection.over or self.connection.lost_at - self.at >= REACHED
 
 
 class Incoming:
@@ -59,9 +66,8 @@ class Incoming:
         self._loop = asyncio.get_running_loop()
         self._turns = Turns()
         self._several = asyncio.Semaphore(LANES)
-        self._joiner = Joiner()
-        self._waiting: dict[Key, _Waiting] = {}
-        self._names = Names()
+        self._answered: list[_Answered] = []
+        self._telling: asyncio.TimerHandle | None = None
         self._strangers = Strangers()
         self._closed = False
 
@@ -82,44 +88,37 @@ class Incoming:
             self._turns.start(who, self._take(asked, message), lambda: asked.answer(codes.TEMPORARY))
 
     async def close(self) -> None:
-        """Stores what came. A text without all its parts too, if the SMSC was told that we have some; of others it sends all of them again."""
+        """Stores what came, and takes no more."""
         self._closed = True
-        for waiting in list(self._waiting.values()):
-            waiting.overdue.cancel()
-            if waiting.told:
-                self._give_up(waiting)
         await self._turns.done()
+        if self._telling is not None:
+            self._telling.cancel()
+        await self._tell(self._answered)
 
     async def _take(self, asked: _Asked, message: Message) -> None:
         if receipts.is_receipt(message):
             asked.answer(await self._receipt(message))
             return
         place, data = alphabet.unwrapped(message.data) if message.esm_class & pdu.UDHI else (_told_beside(message), message.data)
-        if place is not None and len(data) <= LONGEST_PART:
-            key = (message.source, message.destination, place.reference, place.total)
-            await self._part(asked, message, Part(key, place.total, place.sequence, data, message.data_coding))
-        else:
-            asked.answer(await self._text(asked, message, self._read(data, message.data_coding)))
+        if place is None or len(data) > LONGEST_PART:
+            place = _WHOLE
+        piece = Piece(
+            sender=_spelt(message.source),
+            recipient=_spelt(message.destination),
+            charset=alphabet.charset(message.data_coding, self._settings.alphabet),
+            data=data,
+            connection=asked.connection.name,
+            at=self._now(),
+            reference=place.reference,
+            total=place.total,
+            sequence=place.sequence,
+        )
+        if await self._told(piece) is None:
+            asked.answer(codes.TEMPORARY)
+        elif asked.answer(codes.OK) and place is _WHOLE:
+            self._remember(piece.name, asked.connection)
 
-    def _read(self, data: bytes, data_coding: int) -> str:
-        return alphabet.read(data, data_coding, self._settings.alphabet)
-
-    # Texts
-
-    async def _text(self, asked: _Asked | None, message: Message, text: str) -> int:
-        """Has a whole text stored; answers the status for whoever sent it."""
-        said = hash((message.source, message.destination, text))
-        name = self._names.of(said, self._now(), self._loop.time())
-        heard = Text(name, _spelt(message.source), _spelt(message.destination), text, self._now())
-        if await self._told(heard) is None:
-            return codes.TEMPORARY
-        if asked is None:
-            self._names.forget(said)
-        else:
-            self._names.answered(said, asked.connection, self._loop.time())
-        return codes.OK
-
-    async def _told(self, heard: Text | Notice) -> bool | None:
+    async def _told(self, heard: Piece | Notice | Safe) -> bool | None:
         """None where it could not be taken now."""
         try:
             return await self._hear(heard)
@@ -127,62 +126,31 @@ class Incoming:
             log.warning("a delivery was not taken", smsc=self._settings.place, reason=error.message)
             return None
 
-    # Parts
+    # Whoever writes the same twice has written twice, unless the SMSC may not have heard our first answer
 
-    async def _part(self, asked: _Asked, message: Message, part: Part) -> None:
-        if self._joiner.known(part, self._loop.time()):
-            asked.answer(codes.OK)
-            return
-        whole = self._joiner.put(part)
-        waiting = self._waiting.get(part.key)
-        if waiting is None:
-            waiting = self._waiting[part.key] = _Waiting(part, message, self._overdue(part.key), [])
-        waiting.held.append(asked)
-        if whole:
-            await self._store(waiting, asked)
-            return
-        self._loop.call_later(self._settings.hold, self._release, part.key, asked)
-        if (oldest := self._joiner.oldest_beyond()) is not None:
-            self._give_up(self._waiting[oldest])
+    def _remember(self, name: str, connection: Connection) -> None:
+        self._answered.append(_Answered(name, connection, self._loop.time()))
+        if self._telling is None and not self._closed:
+            self._telling = self._loop.call_later(REACHED, self._look)
 
-    async def _store(self, waiting: _Waiting, asked: _Asked | None) -> None:
-        """Has the text stored as far as it is there, and answers its parts. What is not safe stays, to be tried again."""
-        part = waiting.part
-        status = await self._text(asked, waiting.message, self._joiner.text(part, self._read))
-        held, waiting.held = waiting.held, []
-        if status == codes.OK:
-            self._joiner.done(part, self._loop.time())
-            waiting.overdue.cancel()
-            self._waiting.pop(part.key, None)
-        elif not self._closed:
-            waiting.overdue.cancel()
-            waiting.overdue = self._overdue(part.key)
-        for one in held:
-            one.answer(status)
+    def _look(self) -> None:
+        since = self._loop.time() - REACHED
+        ripe = [answered for answered in self._answered if answered.at <= since]
+        self._answered = self._answered[len(ripe) :]
+        self._telling = self._loop.call_later(REACHED, self._look) if self._answered else None
+        self._turns.start(None, self._tell(ripe), lambda: None)
 
-    def _release(self, key: Key, asked: _Asked) -> None:
-        """Lets an SMSC go on that sends the next part only after the answer to this one. From here on a crash of ours could lose the part."""
-        waiting = self._waiting.get(key)
-        if waiting is not None and asked in waiting.held:
-            waiting.held.remove(asked)
-            waiting.told |= asked.answer(codes.OK)
-
-    def _overdue(self, key: Key) -> asyncio.TimerHandle:
-        return self._loop.call_later(self._settings.wait_for_parts, lambda: self._give_up(self._waiting[key]))
-
-    def _give_up(self, waiting: _Waiting) -> None:
-        log.warning("a text is kept without all its parts", smsc=self._settings.place, sender=waiting.message.source.digits)
-        self._turns.start(waiting.message.source.digits, self._store_rest(waiting), lambda: None)
-
-    async def _store_rest(self, waiting: _Waiting) -> None:
-        # the rest may have come while this waited for its turn
-        if self._waiting.get(waiting.part.key) is waiting:
-            await self._store(waiting, None)
+    async def _tell(self, answered: Iterable[_Answered]) -> None:
+        """Those whose answer got lost are left to come again."""
+        known = [one for one in answered if one.is_known]
+        for connection, several in groupby(known, key=lambda one: one.connection.name):
+            await self._told(Safe(connection, tuple(one.name for one in several)))
 
     # Receipts
 
     async def _receipt(self, message: Message) -> int:
-        notice = receipts.notice(message, self._read(message.data, message.data_coding), self._now())
+        words = joined({1: (alphabet.charset(message.data_coding, self._settings.alphabet), message.data)}, 1)
+        notice = receipts.notice(message, words, self._now())
         if notice is None:
             return codes.OK
         for delay in _SETTLING:

@@ -2,7 +2,7 @@
 
 import re
 
-from tidings.message.heard import Notice
+from tidings.message.heard import Notice, Reason
 from tidings.providers.smpp import pdu
 from tidings.providers.smpp.pdu import Message
 from tidings.providers.smpp.settings import MessageIds
@@ -49,7 +49,8 @@ def notice(message: Message, words: str, at: int) -> Notice | None:
     hard = len(network) == 3 and network[0] == _GSM_NETWORK and int.from_bytes(network[1:]) in _HARD
     error = said.get("err", "")[:20]
     code = f"{state} {error}".strip() if error.strip("0") else state
-    return Notice(name, "bounced", at, hard=hard, reason=reason, code=code)
+    why: Reason = "invalid" if hard else "timed_out" if state.startswith("EXP") else "other"
+    return Notice(name, "bounced", at, hard=hard, reason=why, code=code, detail=reason)
 
 
 def spellings(name: str, message_ids: MessageIds) -> tuple[str, ...]:

@@ -17,8 +17,7 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True):
     many of them go out in a second, 0 for as many as the window lets through. `alphabet` is what data coding 0 means there.
     `message_ids` tells how names in receipts are spelt: the same as when the message was taken, `hex` (hexadecimal when it was taken,
     decimal in the receipt), `decimal` (the other way round), or `auto` (the same, and where nothing is known by that, the other two).
-    Seconds: `timeout` for connecting and each answer, `enquire` until a silent line is asked whether it is alive, `hold` for how long a
-    part of an incoming text waits unanswered for the others, `wait_for_parts` until it is kept without them.
+    Seconds: `timeout` for connecting and each answer, `enquire` until a silent line is asked whether it is alive.
     """
 
     host: str
@@ -39,8 +38,6 @@ class SmppSettings(msgspec.Struct, frozen=True, kw_only=True):
     message_ids: MessageIds = "auto"
     timeout: float = 30.0
     enquire: float = 30.0
-    hold: float = 0.5
-    wait_for_parts: float = 600.0
 
     @property
     def place(self) -> str:

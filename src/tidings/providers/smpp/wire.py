@@ -1,6 +1,7 @@
 """One bound SMPP connection: requests and their answers, a bounded number of them at a time, and whether the line is alive."""
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import cast
 
@@ -33,7 +34,7 @@ Heard = Callable[["Connection", Packet], None]
 class Connection(asyncio.Protocol):
     """Requests out, answers in; what the other side asks is given to `heard`, which answers by `respond`.
 
-    It ends once and for all: `closed` is done then, and every request without an answer is Lost.
+    It ends once and for all: `closed` is done then, and every request without an answer is Lost. No other has its `name`.
     """
 
     def __init__(self, timeout: float, enquire: float, window: int, heard: "Heard | None" = None) -> None:
@@ -55,6 +56,7 @@ class Connection(asyncio.Protocol):
         self._since = self._heard_at
         self.closed: asyncio.Future[None] = self._loop.create_future()
         self.lost_at = 0.0
+        self.name = secrets.token_hex(8)
 
     @property
     def over(self) -> bool:

@@ -1,6 +1,7 @@
 """Mail over SMTP: sharing the work out among as many connections as allowed and worth it. What happens on one is wire.py's.
 
-SMTP has no callbacks: what becomes of a mail after it was taken comes back as mail (bounces), through the inbound door.
+SMTP has no callbacks: what becomes of a mail after it was taken comes back as mail (bounces) or by the carrier's webhook, through the
+inbound door.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from tidings.message.outgoing import Email, Outcome, Sealed, deferred, paused, untried
 from tidings.providers.base import Report
 from tidings.providers.smtp.codes import MINUTE
+from tidings.providers.smtp.echo import header_for, named
 from tidings.providers.smtp.mail import Job, Work
 from tidings.providers.smtp.open import Failure, Opened, open_connection, tls_context
 from tidings.providers.smtp.settings import SmtpSettings
@@ -40,6 +42,7 @@ class Smtp:
         self._settings = settings
         self._limits = Limits(settings.timeout, settings.data_timeout, settings.idle, settings.messages)
         self._helo = settings.helo
+        self._echo = header_for(settings.host)
         self._tls: ssl.SSLContext | None = None
         self._works: list[Work] = []
         self._turns: deque[Work] = deque()
@@ -60,7 +63,7 @@ class Smtp:
         for item in batch:
             if not isinstance(item, Email):
                 raise TypeError(f"SMTP carries Email, not {type(item).__name__}")
-            work.waiting.append(Job(item, work))
+            work.waiting.append(Job(item if self._echo is None else named(item, self._echo), work))
         work.left = len(work.waiting)
         if not self._works:
             self._barren = 0

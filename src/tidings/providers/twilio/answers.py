@@ -6,6 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from tidings.clock import MINUTE, SECOND
+from tidings.message.heard import Reason
 from tidings.message.outgoing import Ban, Outcome, accepted, deferred, paused, refused, unknown
 
 # The account or the sender is at fault, and every other message would fare the same.
@@ -36,6 +37,14 @@ _CROWDED = frozenset({14107, 20429, 21611, 30001})
 # The number itself is at fault, and will be tomorrow.
 _HARD = frozenset({21211, 21214, 21217, 21265, 21610, 21614, 21635, 30005, 30006})
 _OPTED_OUT = 21610
+# What is neither: 30003 may be switched on again, 30008 is told of without a reason.
+_REASONS: dict[int, Reason] = {
+    _OPTED_OUT: "unsubscribed",
+    30003: "timed_out",
+    30004: "blocked",
+    30007: "spam",
+    30034: "blocked",
+}
 # A status callback brings the code alone.
 _WORDS = {
     21610: "the recipient has opted out of this sender",
@@ -74,6 +83,11 @@ def judged(status: int, headers: Mapping[str, str], body: bytes, to: str) -> Out
 def is_hard(code: int) -> bool:
     """Whether the number is to blame, so that nothing sent to it later would arrive either."""
     return code in _HARD
+
+
+def reason_of(code: int) -> Reason:
+    """Why, in the words that are the same for every carrier."""
+    return _REASONS.get(code) or ("invalid" if is_hard(code) else "other")
 
 
 def worded(code: int, message: str = "") -> str:

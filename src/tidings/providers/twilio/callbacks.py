@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from tidings.errors import Malformed, Unauthorized
 from tidings.message.heard import Notice, Text
 from tidings.providers.base import Callback, Heard
-from tidings.providers.twilio.answers import is_hard, worded
+from tidings.providers.twilio.answers import is_hard, reason_of, worded
 
 TWIML = b'<?xml version="1.0" encoding="UTF-8"?><Response/>'
 """The answer that asks Twilio to do nothing about it."""
@@ -93,8 +93,9 @@ def _notice(said: Mapping[str, str], callback: Callback) -> Notice | None:
                 "bounced",
                 callback.at,
                 hard=is_hard(number),
-                reason=worded(number, said.get("ErrorMessage", "")),
+                reason=reason_of(number),
                 code=str(number or ""),
+                detail=worded(number, said.get("ErrorMessage", "")),
                 communication_id=callback.communication_id,
             )
         case _:
