@@ -68,6 +68,11 @@ def test_three_messages_each_are_sent_or_say_why_not_unless_the_campaign_ended_e
     assert rows(played.home, "SELECT COUNT(*) FROM communications WHERE error = 'The contact has no phone number.'") == without_phone
 
 
+def test_its_readers_are_taken_for_people(played: Played):
+    ((opens, by_people),) = rows(played.home, "SELECT SUM(open_count), SUM(human_opens) FROM communications")
+    assert opens == by_people > 0
+
+
 def test_what_was_never_made_is_accounted_for(played: Played):
     told = re.search(
         r"^(\d+) contacts x 3 messages = (\d+) = (\d+) accepted \+ (\d+) never made,\n"

@@ -53,7 +53,7 @@ async def test_reports_are_shown_as_tables_json_csv_and_pictures(home: Path, tmp
     of_that_day = ("series", "--since", "2025-02-16", "--until", "2025-02-18", "--time-zone", "Asia/Kolkata")
     assert MORNING == 1_739_761_200_000
     lines = asked(*of_that_day).splitlines()
-    assert lines[0].split()[:4] == ["day", "(Asia/Kolkata)", "sent", "delivered"]
+    assert lines[0].split()[:4] == ["day", "(Asia/Kolkata)", "sent", "arrived"]
     assert [line.split()[:2] for line in lines[1:]] == [["2025-02-16", "0"], ["2025-02-17", "2"], ["2025-02-18", "0"], ["all", "2"]]
     assert json.loads(asked(*of_that_day, "--json", "--campaign", "Autumn"))["totals"]["sent"] == 0
     hours = list(csv.DictReader(io.StringIO(asked(*of_that_day, "--interval", "hour", "--csv"))))

@@ -52,6 +52,11 @@ def test_a_webhook_is_made_tried_looked_at_and_removed(tmp_path: Path, url: str)
     assert said("create", url, "--event", "communication.read").startswith(
         "! events has no communication.read; there are communication.sent,"
     )
+    everlytic = ("create", url, "--style", "everlytic")
+    assert said(*everlytic, "--channel", "email") == "! filters.channel must be sms: the style everlytic tells of texts alone"
+    assert said(*everlytic, "--event", "communication.opened").startswith(
+        "! events must not have opened: the style everlytic tells of sent,"
+    )
     shown = said("create", url, "--event", "communication.sent", "--name", "Shop", "--user", "us", stdin="hush hush\n")
     made = re.fullmatch(r"webhook  (hook_\w{18})\nsecret   whsec_\S{44}\n\nKeep it now: it is not shown again\.", shown)
     assert made, shown

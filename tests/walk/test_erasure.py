@@ -96,6 +96,8 @@ async def test_what_is_accepted_while_it_is_being_erased_does_not_go_out(house: 
     erased = await erasing.erase(house.db, house.tenant_id, ann, lift=False, author="dpo", now=house.clock)
     monkeypatch.undo()
     assert erased.communications == 2
+    entries = await house.db.read(lambda tx: tx.rows("SELECT author, action FROM audit WHERE tenant_id = :t", t=house.tenant_id))
+    assert entries == [("dpo", "erase")]
     assert await house.dispatch() == []
     assert [(row.state, row.address, row.contact_id) for row in await house.rows()] == [("sent", "", ann), ("canceled", "", ann)]
     assert await house.db.read(contacts.get, house.tenant_id, ann) is None

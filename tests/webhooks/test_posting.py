@@ -11,7 +11,7 @@ from tidings import ids
 from tidings.clock import DAY, MINUTE, SECOND
 from tidings.domain import endpoints
 from tidings.domain.endpoints import Filters
-from tidings.webhooks import post, rules, secrets
+from tidings.webhooks import post, rules, secrets, wire
 
 
 async def test_what_happened_arrives_signed_with_all_it_is_about(office: Office, receiver: Receiver):
@@ -230,6 +230,19 @@ async def test_a_worker_that_dies_before_settling_loses_nothing(office: Office, 
     health = rules.health(held, [result.answer], now=office.now)
     assert await office.db.write(endpoints.settle, held, [outcome], health, now=office.now, until=office.now) is None
     assert (await office.log(endpoint))[0].attempts == 1, "whoever comes back too late settles nothing"
+
+
+def test_a_lease_outlives_the_longest_round_and_a_killed_worker_by_a_minute():
+    assert post.ROUND + wire.DEADLINE + wire.LINGER + 20 < post.LEASE / SECOND <= 60
+
+
+async def test_what_happens_to_mail_without_an_address_is_told_while_its_contact_is_there(office: Office, receiver: Receiver):
+    await office.subscribe(receiver.url)
+    one = await office.walk.accept()
+    await office.run("UPDATE communications SET address = '' WHERE tenant_id = :tenant_id AND id = :id", id=one.id)
+    await office.happened(one, "failed")
+    await office.poster.turn()
+    assert json.loads(receiver.got[0].body)["data"]["contact_id"] == ids.spell("contact", one.contact_id)
 
 
 async def test_after_a_rotation_both_secrets_are_good_for_a_day(office: Office, receiver: Receiver):

@@ -31,7 +31,11 @@ class Book:
         self._acts: Batcher[Act, bool] = Batcher(house.db, audit.note)
 
     def opened(self, route: Route, call: Call) -> Database:
-        """The database for the handler of an authenticated request: one that changes something is entered by its first write."""
+        """The database for the handler of an authenticated request: one that changes something is entered by its first write.
+        A handler that writes its entry itself finds what to say in `call.asked`.
+        """
+        if route.audits:
+            call.asked = audit.Asked(route.summary, route.status, call.house.visitors.kept(call.client))
         return call.db if route.audits or not is_change(route, call.method) else Entering(call.db, route, call)
 
     async def enter(self, route: Route, call: Call, reply: Reply) -> None:

@@ -5,6 +5,7 @@ import asyncio
 from tidings.clock import Clock
 from tidings.database import Database
 from tidings.domain import erasure
+from tidings.domain.audit import UNASKED, Asked
 from tidings.domain.contacts import Contact
 from tidings.domain.erasure import Erased
 from tidings.errors import Unavailable
@@ -16,19 +17,20 @@ ROUNDS = 5
 """Times that it is begun again because somebody has written to the contact, or heard from it, meanwhile."""
 
 
-async def erase(db: Database, tenant_id: int, contact_id: int, *, lift: bool, author: str, now: Clock) -> Erased:
+async def erase(db: Database, tenant_id: int, contact_id: int, *, lift: bool, author: str, now: Clock, asked: Asked = UNASKED) -> Erased:
     """Erases; `lift` drops also that the contact must not be written to. Raises NotFound, and Unavailable while a message to it is being sent:
-    nothing but what was pending is gone then.
+    nothing but what was pending is gone then. The audit has it from the first step on.
     """
-    erased, last = Erased(), 0
+    entry, contact, erased = await db.write(erasure.begin, tenant_id, contact_id, author=author, now=now(), asked=asked)
+    last = 0
     for _ in range(ROUNDS):
-        contact, more = await db.write(erasure.halt, tenant_id, contact_id, now=now())
-        erased = erased.and_(more)
         await _quiet(db, tenant_id, contact_id)
         last, more = await _erase_all(db, contact, now, behind=last)
         erased = erased.and_(more)
-        if await db.write(erasure.finish, contact, behind=last, lift=lift, author=author, now=now()):
+        if await db.write(erasure.finish, contact, behind=last, lift=lift, entry=entry, now=now(), asked=asked):
             return erased
+        contact, more = await db.write(erasure.halt, tenant_id, contact_id, now=now())
+        erased = erased.and_(more)
     raise Unavailable("The contact is written to, or writes, all the time; erase it again in a while")
 
 

@@ -16,6 +16,7 @@ from tidings.api import bodies
 from tidings.api.visitors import Visitors
 from tidings.clock import Clock
 from tidings.database import Database
+from tidings.domain.audit import UNASKED
 from tidings.errors import Invalid
 from tidings.rendering.compose import Composer
 from tidings.signing import Signer, Vault
@@ -59,6 +60,7 @@ class Call:
 
     `path` are the variable segments, `target` is the whole path and query as they were sent, `peer` is who holds the connection. `db` is
     the house's database; where the request is to be entered in the audit, its first write enters it (see `auditing`).
+    A handler that writes its entry itself hands `asked` down to it.
     """
 
     __slots__ = (
@@ -67,6 +69,7 @@ class Call:
         "_pairs",
         "_query_string",
         "_raw_headers",
+        "asked",
         "body",
         "db",
         "house",
@@ -102,6 +105,7 @@ class Call:
         self.tenant_id = 0
         self.key_name = ""
         self.watched = False
+        self.asked = UNASKED
         self.scopes: frozenset[str] = frozenset()
         self.body = b""
         self._chunks: AsyncIterator[bytes] | None = None

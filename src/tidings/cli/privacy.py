@@ -37,8 +37,9 @@ def export(
             contact_id = await house.db.read(_find, owner.id, who)
             path = output or Path(f"{ids.spell('contact', contact_id)}.zip")
             part = path.with_name(path.name + ".part")
-            taken = [audit.Gone(contact_id, contact_id)]
-            await house.db.write(audit.record, owner.id, "export", "contact", taken, author=audit.COMMAND_LINE, now=house.clock())
+            await context.enter(
+                house, owner.id, "Export a contact", "export", subject="contact", subject_id=contact_id, contact_id=contact_id
+            )
             with part.open("wb") as file:
                 async for chunk in dossier.archive(house, owner.id, contact_id):
                     await asyncio.to_thread(file.write, chunk)
@@ -64,7 +65,8 @@ def erase(
         async with context.opened() as house:
             owner = await context.find_tenant(house.db, tenant)
             contact_id = await house.db.read(_find, owner.id, who)
-            return await erasing.erase(house.db, owner.id, contact_id, lift=lift, author=audit.COMMAND_LINE, now=house.clock)
+            asked = audit.Asked("Erase a contact", 200)
+            return await erasing.erase(house.db, owner.id, contact_id, lift=lift, author=audit.COMMAND_LINE, now=house.clock, asked=asked)
 
     erased = context.run(work())
     if as_json:

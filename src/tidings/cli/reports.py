@@ -60,7 +60,7 @@ def campaign(name: Which, tenant: Owner, as_json: Json = False, as_csv: Csv = Fa
             _line(f"{step.position}. {step.name or step.subject}{' (deleted)' if step.deleted else ''}", step.counts)
             for step in report.steps
         ]
-        print_table(("message", *_HEADINGS), [*rows, _line("all", report.totals)])
+        print_table(("message", *_HEADINGS.values()), [*rows, _line("all", report.totals)])
 
 
 @app.command("series")
@@ -98,7 +98,7 @@ def series(
     else:
         report = shown.series(rows, total, interval, zone.key)
         lines = [[row.date if interval == "day" else row.start, *_numbers(row)] for row in report.rows]
-        print_table((f"{interval} ({zone.key})", *(name.replace("_", " ") for name in _SHOWN)), [*lines, ["all", *_numbers(report.totals)]])
+        print_table((f"{interval} ({zone.key})", *_SHOWN.values()), [*lines, ["all", *_numbers(report.totals)]])
 
 
 @app.command("compare")
@@ -145,8 +145,17 @@ def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         sys.stdout.buffer.write(sheet.line([asked.cell(value) for value in row]).encode())
 
 
-_HEADINGS = ("sent", "delivered", "opened", "clicked", "replied", "bounced", "complained", "unsubscribed", "failed", "canceled", "waiting")
-_SHOWN = ("sent", "delivered", "human_opens", "human_clicks", "replied", "bounced", "complained", "unsubscribed", "failed", "canceled")
+# figure → heading: short ones, for a terminal of 80 columns
+_COMMON = {
+    "replied": "replied",
+    "bounced": "bounced",
+    "complained": "spam",
+    "unsubscribed": "left",
+    "failed": "failed",
+    "canceled": "canceled",
+}
+_HEADINGS = {"sent": "sent", "delivered": "arrived", "opened": "opened", "clicked": "clicked", **_COMMON, "waiting": "waiting"}
+_SHOWN = {"sent": "sent", "delivered": "arrived", "human_opens": "opens", "human_clicks": "clicks", **_COMMON}
 
 
 def _line(name: str, counts: Counts) -> list[str]:

@@ -40,6 +40,17 @@ class Gone(msgspec.Struct, frozen=True):
     detail: Detail = NOTHING
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """What a request or a command hands down to what writes its own entries: as in an Act."""
+
+    operation: str | None = None
+    status: int | None = None
+    ip: str | None = None
+
+
+UNASKED: Final = Asked()
+
+
 class Act(msgspec.Struct, frozen=True, kw_only=True):
     """A request, or a command, as the audit has it. `operation` says in words what it was, `status` how it ended (as HTTP has it), `ip` from
     where it came, by the rule for addresses. `subject` and `subject_id` are what it was about, "" and 0 where that is no single row.
@@ -60,7 +71,8 @@ class Act(msgspec.Struct, frozen=True, kw_only=True):
 
 class Entry(msgspec.Struct, frozen=True):
     """A row of `audit`. `author` is the name of the API key, `subject` the kind of what `subject_id` is or was ("" and 0: nothing in
-    particular), `detail` JSON of a Detail. What comes after is known of requests alone: see Act.
+    particular), `detail` JSON of a Detail. What comes after is known of requests and commands alone: see Act. Of an erasure that was begun and
+    has not come to its end there is no `status`.
     """
 
     id: int
@@ -85,20 +97,51 @@ _ENTRY: Final = (
 )
 
 
-def record(tx: Tx, tenant_id: int, action: Action, subject: Kind, gone: Sequence[Gone], *, author: str, now: int) -> None:
+def record(
+    tx: Tx, tenant_id: int, action: Action, subject: Kind, gone: Sequence[Gone], *, author: str, now: int, asked: Asked = UNASKED
+) -> None:
     """Writes an entry for each, in the transaction of what is done to them."""
     if not gone:
         return
     tx.run(
-        "INSERT INTO audit (tenant_id, at, author, action, subject, subject_id, contact_id, detail)"
+        "INSERT INTO audit (tenant_id, at, author, action, subject, subject_id, contact_id, detail, operation, status, ip)"
         " SELECT CAST(:tenant_id AS bigint), CAST(:now AS bigint), CAST(:author AS text), CAST(:action AS text), CAST(:subject AS text),"
-        " r.subject_id, r.contact_id, r.detail FROM :rows(subject_id bigint, contact_id bigint, detail text) r",
+        " r.subject_id, r.contact_id, r.detail, CAST(:operation AS text), CAST(:status AS integer), CAST(:ip AS text)"
+        " FROM :rows(subject_id bigint, contact_id bigint, detail text) r",
         tenant_id=tenant_id,
         now=now,
         author=author,
         action=action,
         subject=subject,
+        operation=asked.operation,
+        status=asked.status,
+        ip=asked.ip,
         rows=[(row.subject_id, row.contact_id, _written(row.detail)) for row in gone],
+    )
+
+
+def begin(tx: Tx, tenant_id: int, action: Action, subject: Kind, gone: Gone, *, author: str, now: int, asked: Asked) -> int:
+    """Writes the entry of what takes several transactions, in the first of them; its status is said by `end`. Answers the entry's id."""
+    return tx.value(
+        "INSERT INTO audit (tenant_id, at, author, action, subject, subject_id, contact_id, detail, operation, ip) VALUES"
+        " (:tenant_id, :now, :author, :action, :subject, :subject_id, :contact_id, :detail, :operation, :ip) RETURNING id",
+        tenant_id=tenant_id,
+        now=now,
+        author=author,
+        action=action,
+        subject=subject,
+        subject_id=gone.subject_id,
+        contact_id=gone.contact_id,
+        detail=_written(gone.detail),
+        operation=asked.operation,
+        ip=asked.ip,
+    )
+
+
+def end(tx: Tx, tenant_id: int, entry_id: int, *, asked: Asked) -> None:
+    """Says in the entry that was begun how it ended, in the last of the transactions."""
+    tx.run(
+        "UPDATE audit SET status = :status WHERE tenant_id = :tenant_id AND id = :id", tenant_id=tenant_id, id=entry_id, status=asked.status
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 from tidings.database import Tx
 from tidings.database.functions import literal
 from tidings.domain import audit, communications, contacts, counters, endpoints, enrollments, keeping, suppressions
+from tidings.domain.audit import Asked
 from tidings.domain.contacts import Contact
 from tidings.domain.counters import Tally
 from tidings.errors import NotFound
@@ -33,6 +34,15 @@ class Erased(msgspec.Struct, frozen=True):
     def and_(self, more: "Erased") -> "Erased":
         """Both together."""
         return Erased(*(mine + theirs for mine, theirs in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(more), strict=True)))
+
+
+def begin(tx: Tx, tenant_id: int, contact_id: int, *, author: str, now: int, asked: Asked) -> tuple[int, Contact, Erased]:
+    """Halts, and enters in the audit that the contact is being erased: it may be that nobody comes to the end. The id of the entry is
+    `finish`'s. Raises NotFound.
+    """
+    contact, ended = halt(tx, tenant_id, contact_id, now=now)
+    gone = audit.Gone(contact_id, contact_id)
+    return audit.begin(tx, tenant_id, "erase", "contact", gone, author=author, now=now, asked=asked), contact, ended
 
 
 def halt(tx: Tx, tenant_id: int, contact_id: int, *, now: int) -> tuple[Contact, Erased]:
@@ -138,8 +148,9 @@ def received(tx: Tx, contact: Contact, *, now: int) -> Erased:
     return Erased(inbound=keeping.remove_inbound(tx, contact.tenant_id, ids, before=now + 1))
 
 
-def finish(tx: Tx, contact: Contact, *, behind: int, lift: bool, author: str, now: int) -> bool:
-    """The contact itself goes, and what else names it. That it must not be written to stays, unless it is to be lifted.
+def finish(tx: Tx, contact: Contact, *, behind: int, lift: bool, entry: int, now: int, asked: Asked) -> bool:
+    """The contact itself goes, and what else names it. That it must not be written to stays, unless it is to be lifted. The `entry` that
+    `begin` has made tells from now on how it ended.
 
     False, and nothing has changed, when there is more of it again: messages behind the id `behind`, or received ones.
     """
@@ -167,7 +178,7 @@ def finish(tx: Tx, contact: Contact, *, behind: int, lift: bool, author: str, no
         )
     contacts.delete(tx, tenant_id, contact.id)
     keeping.soon(tx, tenant_id, at=now + 2 * keeping.GRACE)
-    audit.record(tx, tenant_id, "erase", "contact", [audit.Gone(contact.id, contact.id)], author=author, now=now)
+    audit.end(tx, tenant_id, entry, asked=asked)
     return True
 
 

@@ -91,7 +91,7 @@ def _about(about: About, signer: Signer, tenant_id: int) -> dict[str, Any]:
         "channel": about.channel,
         "to": about.address,
         "type": about.type,
-        "contact_id": ids.spell("contact", about.contact_id),
+        "contact_id": _spelt("contact", about.contact_id),
         "campaign_id": _spelt("campaign", about.campaign_id),
         "message_id": about.message_id,
         "enrollment_id": about.enrollment_id,

@@ -37,8 +37,8 @@ ROUND = 15.0
 """Seconds after which a round makes no further requests; those under way have their own deadline."""
 TURN = 10.0
 """Seconds after which an endpoint that always has more due gets in line again."""
-LEASE = 90 * SECOND
-"""Outlives a round with the slowest of answers, and its settling."""
+LEASE = 60 * SECOND
+"""Outlives a round with the slowest of answers (37 s), and its settling; so long nobody else takes on what a killed worker held."""
 FELL = 10 * MINUTE
 """How long an endpoint is left alone when we fell over it ourselves."""
 GRACE = 25.0

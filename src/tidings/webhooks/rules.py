@@ -104,7 +104,7 @@ def tested(result: Result) -> Settled:
 
 
 def passed_by(due: Due) -> Settled:
-    """What becomes of a delivery that tells of something deleted: nobody is told, and what was kept of it is forgotten."""
+    """What becomes of a delivery that tells of something deleted, or somebody erased: nobody is told, and what was kept of it is forgotten."""
     return Settled(due.id, due.communication_id, "failed", None, due.attempts, "What this tells of has been deleted", due.log, "{}")
 
 

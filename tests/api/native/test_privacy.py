@@ -147,6 +147,16 @@ async def test_an_erased_contact_leaves_no_trace_and_every_count(api: Api):
     assert (own["body"], own["originalBody"], own["subject"], own["recipients"]) == ("", "", "", [""])
 
 
+async def test_mail_to_an_erased_contact_is_under_no_domain_but_counted_with_the_others(api: Api):
+    life = await Life(api).live()
+    before = (await api.client.get("/api/v1/reports/domains")).json()
+    await api.client.post(f"/api/v1/contacts/{life.id}/erase")
+    after = (await api.client.get("/api/v1/reports/domains")).json()
+    assert before["others"] is None
+    assert sum(row["sent"] for row in before["domains"]) == 5
+    assert (sum(row["sent"] for row in after["domains"]), after["others"]["sent"]) == (3, 2)
+
+
 async def test_links_of_mail_to_an_erased_contact_lead_on_and_note_nothing_of_who_follows_them(api: Api):
     life = await Life(api).live()
     assert (await api.client.post(f"/api/v1/contacts/{life.id}/erase")).status_code == 200

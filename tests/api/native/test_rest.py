@@ -59,7 +59,13 @@ async def test_a_file_has_every_row_and_nothing_that_a_spreadsheet_would_run(api
     by_accept = await api.client.get(path(unlucky), params={"contacts": "all"}, headers={"accept": "text/csv"})
     by_path = await api.client.get(path(unlucky, ".csv"), params={"contacts": "all"})
     assert by_accept.headers["content-type"] == "text/csv; charset=utf-8"
-    assert by_accept.content == by_path.content
+    by_format = await api.client.get(path(unlucky), params={"contacts": "all", "format": "csv"})
+    assert by_accept.content == by_path.content == by_format.content
+    assert by_format.headers["content-type"] == "text/csv; charset=utf-8"
+    as_json = await api.client.get(
+        path(unlucky), params={"contacts": "all", "limit": 100, "format": "json"}, headers={"accept": "text/csv"}
+    )
+    assert as_json.json() == whole
     rows = list(csv.DictReader(io.StringIO(by_path.text, newline=""), strict=True))
     assert [(row["contact_id"], row["reason"]) for row in rows] == [(row["contact_id"], row["reason"]) for row in whole["contacts"]]
     assert "'=1+1" in {row["detail"] for row in rows}
@@ -103,6 +109,8 @@ async def test_what_cannot_be_asked_is_refused(api: Api, unlucky: Unlucky):
         ({"reason": "weather"}, 422),
         ({"contacts": "some"}, 422),
         ({"list": "Nobody"}, 422),
+        ({"format": "svg"}, 422),
+        ({"format": ""}, 422),
         ({"message": "first"}, 422),
         ({"message": "999"}, 404),
         ({"after": "nonsense"}, 422),

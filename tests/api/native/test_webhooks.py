@@ -1,5 +1,6 @@
 """Webhooks over HTTP: set up, shown without their secrets, tried, looked into, replayed; and told of what really happens."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,12 +13,17 @@ import standardwebhooks
 from tests.support.api import Api, page_of
 from tests.support.receiving import OK, Receiver, receiving, status, verified
 from tidings import clock, ids
-from tidings.clock import DAY
+from tidings.clock import DAY, MINUTE
+from tidings.database import Tx
+from tidings.domain import endpoints, threads
+from tidings.domain.threads import Arrival, Incoming
 from tidings.inbound import receive
 from tidings.message.outgoing import refused
+from tidings.providers.registry import Registry
 from tidings.web import create_app
 from tidings.webhooks.post import Courier, Poster
 from tidings.webhooks.wire import Caller
+from tidings.worker import work
 
 PATH = "/api/v1/webhooks"
 SHOP = {"url": "https://hooks.shop.test/in"}
@@ -233,3 +239,116 @@ async def test_the_other_style_says_the_same_flat_by_the_verb_asked_for(open_api
     assert (fields["event_type"], fields["mobile_number"]) == ("sent", "+31612345678")
     assert fields["webhook_id"] == ids.uuid("webhook", ids.parse("webhook", made["id"]) or 0)
     assert (await api.client.post(f"{PATH}/{made['id']}/rotate")).status_code == 409
+
+
+TEXTED = [
+    "communication.sent",
+    "communication.delivered",
+    "communication.failed",
+    "communication.bounced",
+    "inbound_message.received",
+    "communication.unsubscribed",
+]
+
+
+async def text_and_reply(api: Api) -> None:
+    """A mail that is opened, and a text that is answered."""
+    mail = await api.send()
+    phone = "+31612345678"
+    await api.client.post("/api/v1/instant_messages", json={"phone": phone, "first_name": "Bo", "send_sms": True, "body": "Hello"})
+    await api.dispatch()
+    assert (await api.stranger.get(f"/api/v1/communications/track/{mail['id']}")).status_code == 200
+    incoming = Incoming(source="test", source_id="1", channel="sms", contact_id=0, received_at=api.at, sender=phone, text="Yes")
+    await api.db.write(threads.take, api.tenant.id, Arrival(incoming=incoming), now=api.at)
+
+
+@pytest.mark.parametrize("changed", [None, {"events": [], "filters": {}}, {"events": TEXTED, "filters": {"channel": "sms"}}])
+async def test_the_other_style_tells_of_texts_alone_and_of_a_reply_once(open_api: Api, receiver: Receiver, changed: dict[str, Any] | None):
+    api = open_api
+    made = await make(api, url=receiver.url, style="everlytic")
+    if changed is not None:
+        made = (await api.client.patch(f"{PATH}/{made['id']}", json=changed)).json()
+    assert (made["events"], made["filters"]["channel"]) == (TEXTED, "sms")
+    await text_and_reply(api)
+    await post_all(api)
+    said = [json.loads(each.body) for each in receiver.got]
+    assert [(each["event_type"], each["mobile_number"]) for each in said] == [("sent", "+31612345678"), ("reply", "+31612345678")]
+
+
+async def test_one_of_the_other_style_that_was_made_to_hear_everything_hears_no_more_than_it_can_say(open_api: Api, receiver: Receiver):
+    api = open_api
+    made = [await make(api, url=receiver.url, style="everlytic") for _ in range(2)]
+
+    def widen(tx: Tx) -> None:
+        for each, kinds in zip(made, ("[]", '["opened", "replied"]'), strict=True):
+            tx.run(
+                "UPDATE endpoints SET kinds = :kinds, filters = '{}' WHERE tenant_id = :tenant_id AND id = :id",
+                tenant_id=api.tenant.id,
+                id=ids.parse("webhook", each["id"]),
+                kinds=kinds,
+            )
+
+    await api.db.write(widen)
+    await text_and_reply(api)
+    await post_all(api)
+    assert [json.loads(each.body)["event_type"] for each in receiver.got] == ["sent", "reply"]
+
+
+async def test_the_other_style_refuses_what_it_has_no_words_for(api: Api):
+    made = await make(api, style="everlytic", events=["communication.delivered"])
+    told = "the style everlytic tells of sent, delivered, failed, bounced, received, unsubscribed alone"
+    for fields, complaint in (
+        ({"events": ["communication.sent", "communication.opened"]}, f"events must not have opened: {told}"),
+        ({"events": ["communication.replied"]}, f"events must not have replied: {told}"),
+        ({"events": ["webhook.disabled"]}, f"events must not have disabled: {told}"),
+        ({"filters": {"channel": "email"}}, "filters.channel must be sms: the style everlytic tells of texts alone"),
+    ):
+        for answer in (
+            await api.client.post(PATH, json=SHOP | {"style": "everlytic"} | fields),
+            await api.client.patch(f"{PATH}/{made['id']}", json=fields),
+        ):
+            assert (answer.status_code, answer.json()["error"]) == (422, complaint)
+    shown = (await api.client.get(PATH)).json()["webhooks"]
+    assert [(each["events"], each["filters"]["channel"]) for each in shown] == [(["communication.delivered"], "sms")]
+
+
+async def test_the_only_worker_serves_at_its_start_what_a_killed_one_held(open_api: Api, receiver: Receiver):
+    api = open_api
+    await make(api, url=receiver.url)
+    await api.send()
+    await api.dispatch()
+    (held,) = await api.db.write(endpoints.claim, now=api.at, until=api.at + MINUTE, sound=9, failing=9)
+    stop, registry = asyncio.Event(), Registry(api.db, api.house.vault, api.house.clock, {})
+    working = asyncio.create_task(work(api.house, registry, stop=stop, embedded=True))
+    arrived = asyncio.create_task(receiver.arrived.wait())
+    try:
+        await asyncio.wait((working, arrived), timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        arrived.cancel()
+        stop.set()
+        await working
+    assert len(receiver.got) == 1
+    assert not await api.db.write(endpoints.release, held), "the one that is dead holds nothing any more"
+
+
+@pytest.mark.parametrize("done", ["erased", "deleted"])
+async def test_what_happens_after_a_contact_is_gone_names_it_to_nobody(open_api: Api, receiver: Receiver, done: str):
+    api = open_api
+    sent = await api.send(body='<a href="https://shop.test/sale">Sale</a>')
+    await api.dispatch()
+    (contact,) = (await api.client.get("/api/v1/contacts")).json()["contacts"]
+    made = await make(api, url=receiver.url)
+    path = f"/api/v1/contacts/{contact['id']}"
+    gone = await (api.client.post(f"{path}/erase") if done == "erased" else api.client.delete(path))
+    assert gone.status_code in {200, 204}
+    assert (await api.stranger.get(f"/api/v1/communications/track/{sent['id']}")).status_code == 200
+    assert (await api.stranger.get(f"/api/v1/communications/link/{sent['id']}/0")).status_code == 302
+    await post_all(api)
+    log = (await api.client.get(f"{PATH}/{made['id']}/deliveries")).json()["deliveries"]
+    assert {each["event"] for each in log} == {"communication.clicked", "communication.opened"}
+    if done == "erased":
+        assert receiver.got == []
+        assert {(each["state"], each["error"]) for each in log} == {("failed", "What this tells of has been deleted")}
+    else:
+        said = [verified(each, made["secret"])["data"] for each in receiver.got]
+        assert {(each["alpha_id"], each["contact_id"]) for each in said} == {(sent["id"], None)}

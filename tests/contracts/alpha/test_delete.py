@@ -112,6 +112,7 @@ async def test_the_audit_keeps_who_deleted_it_and_nothing_of_what_it_said(api: A
     answer = (await api.client.get("/api/v1/audit", params={"subject_id": record["id"], "action": "delete"})).json()
     (entry,) = answer["audit"]
     assert (entry["at"], entry["author"], entry["action"], entry["key"]) == ("2025-06-18T13:00:00Z", "test", "delete", record["id"])
+    assert (entry["operation"], entry["status"], entry["ip"]) == ("Delete a communication", 204, "127.0.0.0")
 
 
 async def test_what_is_not_deleted_leaves_no_trace_in_the_audit(api: Api):

@@ -10,6 +10,7 @@ from tidings.api.idempotency import once, once_said
 from tidings.api.wire import JSON, Call, Parameter, Reply, Route, no_content, ok
 from tidings.database import Tx
 from tidings.domain import communications, counters, enrollments
+from tidings.domain.audit import Asked
 from tidings.domain.communications import Deleted
 from tidings.domain.counters import Tally
 from tidings.errors import Invalid, Malformed, NotFound, Unavailable
@@ -79,7 +80,7 @@ async def _gone(call: Call, ids: list[int]) -> bool:
     try:
         async with asyncio.timeout(PATIENCE):
             while ids:
-                deleted = await call.db.write(_delete, call.tenant_id, ids, author=call.key_name, now=call.now)
+                deleted = await call.db.write(_delete, call.tenant_id, ids, author=call.key_name, now=call.now, asked=call.asked)
                 ids = deleted.left
                 found = found or deleted.gone > 0 or bool(ids)
                 if ids:
@@ -102,9 +103,9 @@ def _resend(tx: Tx, tenant_id: int, communication_id: int, *, author: str, now: 
     counters.fold(tx, tally)
 
 
-def _delete(tx: Tx, tenant_id: int, ids: list[int], *, author: str, now: int) -> Deleted:
+def _delete(tx: Tx, tenant_id: int, ids: list[int], *, author: str, now: int, asked: Asked) -> Deleted:
     tally = Tally()
-    deleted = communications.delete(tx, tenant_id, ids, tally, author=author, now=now)
+    deleted = communications.delete(tx, tenant_id, ids, tally, author=author, now=now, asked=asked)
     enrollments.complete(tx, tenant_id, [], deleted.ending, tally, now=now)
     counters.fold(tx, tally)
     return deleted

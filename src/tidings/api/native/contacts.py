@@ -109,7 +109,7 @@ async def change(call: Call) -> Reply:
 
 async def delete(call: Call) -> Reply:
     """Its enrollments end and what is pending for it is canceled; what was sent stays in the reports, without the person."""
-    await call.db.write(_delete, call.tenant_id, contact_id_of(call), author=call.key_name, now=call.now)
+    await call.db.write(_delete, call.tenant_id, contact_id_of(call), author=call.key_name, now=call.now, asked=call.asked)
     return no_content()
 
 
@@ -176,12 +176,12 @@ def _checked(call: Call) -> Fields:
     )
 
 
-def _delete(tx: Tx, tenant_id: int, contact_id: int, *, author: str, now: int) -> None:
+def _delete(tx: Tx, tenant_id: int, contact_id: int, *, author: str, now: int, asked: audit.Asked) -> None:
     if contacts.get(tx, tenant_id, contact_id) is None:
         raise NotFound("Contact not found")
     enrollments.delete_of_contact(tx, tenant_id, contact_id, now=now)
     contacts.delete(tx, tenant_id, contact_id)
-    audit.record(tx, tenant_id, "delete", "contact", [audit.Gone(contact_id, contact_id)], author=author, now=now)
+    audit.record(tx, tenant_id, "delete", "contact", [audit.Gone(contact_id, contact_id)], author=author, now=now, asked=asked)
 
 
 def _filters(tx: Tx, call: Call) -> Filters:

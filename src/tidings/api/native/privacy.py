@@ -31,7 +31,7 @@ async def export(call: Call) -> Reply:
     if await call.db.read(contacts.get, call.tenant_id, contact_id) is None:
         raise NotFound("Contact not found")
     taken = [audit.Gone(contact_id, contact_id)]
-    await call.db.write(audit.record, call.tenant_id, "export", "contact", taken, author=call.key_name, now=call.now)
+    await call.db.write(audit.record, call.tenant_id, "export", "contact", taken, author=call.key_name, now=call.now, asked=call.asked)
     return Reply(200, dossier.archive(call.house, call.tenant_id, contact_id), headers)
 
 
@@ -40,7 +40,8 @@ async def erase(call: Call) -> Reply:
     _needs(call, "communications:write")
     contact_id = contact_id_of(call)
     lift = call.flag("lift") or False
-    erased = await erasing.erase(call.db, call.tenant_id, contact_id, lift=lift, author=call.key_name, now=call.house.clock)
+    now = call.house.clock
+    erased = await erasing.erase(call.db, call.tenant_id, contact_id, lift=lift, author=call.key_name, now=now, asked=call.asked)
     return ok(ErasedAnswer(call.path["id"], erased.communications, erased.shared, erased.inbound, erased.enrollments, not lift))
 
 

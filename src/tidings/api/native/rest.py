@@ -1,7 +1,7 @@
 """The rest of a campaign over HTTP: who did not get it and why, as a list or a CSV file, and sending it to them."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -9,7 +9,7 @@ from tidings import ids
 from tidings.analytics import missed
 from tidings.analytics.missed import REASONS, Asked, Counts, Found, Missed, Place, Plan
 from tidings.api.idempotency import once_said
-from tidings.api.native import jobs, places
+from tidings.api.native import jobs, places, reports_asked
 from tidings.api.native.campaigns import campaign_id_of
 from tidings.api.native.contacts import list_named
 from tidings.api.native.jobs import JobAnswer
@@ -83,8 +83,10 @@ class RestPreview(msgspec.Struct, frozen=True):
 
 
 async def index(call: Call) -> Reply:
-    """Counts of each reason, then who; the whole of it as CSV when that is what `Accept` names."""
-    if "text/csv" in call.headers.get("accept", ""):
+    """Counts of each reason, then who; the whole of it as CSV when `format`, or `Accept`, names that."""
+    if call.query("format") not in (None, *_FORMS):
+        raise Invalid.field("format", f"must be {' or '.join(_FORMS)}")
+    if reports_asked.form_of(call, *_FORMS) == "csv":
         return await export(call)
     given = await call.db.read(_plan, call)
     after = places.asked(call, Place)
@@ -202,6 +204,7 @@ def _plan(tx: Tx, call: Call) -> Plan:
 
 
 _MISSED = "/api/v1/reports/campaigns/{id}/missed"
+_FORMS: Final = ("json", "csv")
 _FILTERS = (
     Parameter("message", "integer", "only this message of it", least=1),
     Parameter("reason", "string", "only for this reason", words=REASONS, repeated=True),
@@ -217,7 +220,12 @@ ROUTES: list[Route] = [
         "reports:read",
         "Who did not get it, and why",
         gives=MissedPage,
-        query=(*_FILTERS, Parameter("limit", "integer", "rows a page", default=25, least=1, most=100), places.AFTER),
+        query=(
+            *_FILTERS,
+            Parameter("limit", "integer", "rows a page", default=25, least=1, most=100),
+            places.AFTER,
+            reports_asked.formats(*_FORMS),
+        ),
         media=(*JSON, "text/csv"),
     ),
     Route("GET", _MISSED + ".csv", export, "reports:read", "The same as CSV", query=_FILTERS, media=("text/csv",)),

@@ -46,7 +46,10 @@ class WebhookAuth(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class NewWebhook(msgspec.Struct, forbid_unknown_fields=True):
-    """`events` are types such as `communication.delivered`; none are all there are. `verb` other than POST is for style everlytic alone."""
+    """`events` are types such as `communication.delivered`; none are all there are. `verb` other than POST is for style everlytic alone.
+
+    That style tells of texts alone, of what its own words say.
+    """
 
     url: str
     events: list[str] = []

@@ -104,10 +104,12 @@ def comment(tx: Tx, tenant_id: int, communication_id: int, text: str, *, author:
     events.append(tx, [events.Event(events.Subject(*row), "commented", now, detail=text, author=author)])
 
 
-def delete(tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally, *, author: str, now: int) -> Deleted:
+def delete(
+    tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally, *, author: str, now: int, asked: audit.Asked = audit.UNASKED
+) -> Deleted:
     """Removes communications with all that happened to them, and takes back what they counted; ids that are not there are passed over.
 
-    The audit keeps who did it, when, and what an unsubscribe link in the mail still needs.
+    The audit keeps who did it, when, as what, and what an unsubscribe link in the mail still needs.
 
     What is being sent cannot be removed yet, but is not tried a second time: call again with what is `left` until nothing is.
     """
@@ -126,7 +128,7 @@ def delete(tx: Tx, tenant_id: int, ids: Sequence[int], tally: Tally, *, author: 
         ids=list(ids),
     )
     counted.take_back(tx, tenant_id, rows, tally)
-    audit.record(tx, tenant_id, "delete", "communication", [_tombstone(row) for row in rows], author=author, now=now)
+    audit.record(tx, tenant_id, "delete", "communication", [_tombstone(row) for row in rows], author=author, now=now, asked=asked)
     happened = tx.rows(
         "DELETE FROM interactions WHERE tenant_id = :tenant_id AND communication_id IN :gone[bigint] RETURNING tenant_id, message_id, kind, at",
         tenant_id=tenant_id,

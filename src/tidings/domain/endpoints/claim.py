@@ -17,13 +17,16 @@ from tidings.domain.endpoints.record import Endpoint, read
 
 
 class About(NamedTuple):
-    """The communication that a delivery tells of, as it is now. `links` is JSON of its content's links, for a click."""
+    """The communication that a delivery tells of, as it is now. `links` is JSON of its content's links, for a click.
+
+    `contact_id` is None when the contact was deleted or erased; where that was the only one the mail went to, erasing emptied `address`.
+    """
 
     id: int
     channel: str
     address: str
     type: str
-    contact_id: int
+    contact_id: int | None
     campaign_id: int | None
     message_id: int | None
     enrollment_id: int | None
@@ -68,10 +71,12 @@ class Due(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Whether what it tells of has been deleted since."""
-        return (self.inbound_id is not None and self.heard is None) or (
-            self.inbound_id is None and self.communication_id is not None and self.about is None
-        )
+        """Whether what it tells of has been deleted since, or whom it is about erased: a link still leads somewhere after that."""
+        if self.inbound_id is not None:
+            return self.heard is None
+        if self.about is None:
+            return self.communication_id is not None
+        return self.about.contact_id is None and not self.about.address
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -179,8 +184,9 @@ def _about(tx: Tx, tenant_id: int, wanted: list[int], *, clicked: bool) -> dict[
     if not wanted:
         return {}
     rows = tx.rows(
-        "SELECT c.id, c.channel, c.address, c.type, c.contact_id, c.campaign_id, c.message_id, c.enrollment_id, c.template_id, c.related_entity_type,"
+        "SELECT c.id, c.channel, c.address, c.type, p.id, c.campaign_id, c.message_id, c.enrollment_id, c.template_id, c.related_entity_type,"
         " c.related_entity_id, c.conversation_id, CASE WHEN :clicked = 1 THEN k.links END FROM communications c"
+        " LEFT JOIN contacts p ON p.tenant_id = c.tenant_id AND p.id = c.contact_id"
         " LEFT JOIN contents k ON k.tenant_id = c.tenant_id AND k.id = c.content_id WHERE c.tenant_id = :tenant_id AND c.id IN :ids[bigint]",
         tenant_id=tenant_id,
         ids=sorted(set(wanted)),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from tidings.database import Tx
-from tidings.domain.endpoints.record import BELL, HAPPENED, Endpoint, Filters, text
+from tidings.domain.endpoints.record import BELL, HAPPENED, KINDS, Endpoint, Filters, meant, text
 
 _TOLD = frozenset(HAPPENED)
 
@@ -83,7 +83,7 @@ class _Listener(NamedTuple):
 
     def wants(self, kind: str, channel: str, about: tuple[int | None, int | None, str | None], *, bot: bool) -> bool:
         """Whether it is to be told. `about` is the campaign, the template and the type."""
-        if self.kinds and kind not in self.kinds:
+        if kind not in self.kinds:
             return False
         if self.plain:
             return True
@@ -98,7 +98,8 @@ class _Listener(NamedTuple):
 
 
 _PLAIN = Filters()
-_decode_kinds = msgspec.json.Decoder(frozenset[str]).decode
+_ALL = frozenset(KINDS)
+_decode_kinds = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_filters = msgspec.json.Decoder(Filters).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -144,7 +145,7 @@ def lay_disabled(tx: Tx, endpoint: Endpoint, why: str, *, now: int) -> int:
     """Tells the tenant's other endpoints that this one was switched off; answers how many hear of it."""
     told = _listening(tx, {endpoint.tenant_id}).get(endpoint.tenant_id, [])
     data = text(Data(detail=why, endpoint=endpoint.id, url=endpoint.url))
-    wanting = [one.id for one in told if one.id != endpoint.id and (not one.kinds or "disabled" in one.kinds)]
+    wanting = [one.id for one in told if one.id != endpoint.id and "disabled" in one.kinds]
     _insert(tx, [(endpoint.tenant_id, one, "disabled", None, None, data, now, now) for one in wanting])
     return len(wanting)
 
@@ -162,13 +163,16 @@ def lay_test(tx: Tx, endpoint: Endpoint, *, now: int) -> int:
 
 def _listening(tx: Tx, tenants: set[int]) -> dict[int, list[_Listener]]:
     rows: list[tuple[Any, ...]] = tx.rows(
-        "SELECT tenant_id, id, kinds, filters FROM endpoints WHERE tenant_id IN :tenants[bigint] AND disabled_at IS NULL ORDER BY tenant_id, id",
+        "SELECT tenant_id, id, style, kinds, filters FROM endpoints WHERE tenant_id IN :tenants[bigint] AND disabled_at IS NULL"
+        " ORDER BY tenant_id, id",
         tenants=sorted(tenants),
     )
     found: dict[int, list[_Listener]] = {}
-    for tenant_id, identity, kinds, filters in rows:
-        asked = _decode_filters(filters)
-        found.setdefault(tenant_id, []).append(_Listener(identity, _decode_kinds(kinds), asked, asked == _PLAIN))
+    for tenant_id, identity, style, said, filters in rows:
+        asked = _decode_kinds(said)
+        kinds, filters = meant(asked, _decode_filters(filters), style)
+        heard = frozenset(kinds) if asked or kinds else _ALL
+        found.setdefault(tenant_id, []).append(_Listener(identity, heard, filters, filters == _PLAIN))
     return found
 
 

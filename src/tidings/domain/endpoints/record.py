@@ -41,6 +41,8 @@ EVERLYTIC: Final[dict[str, tuple[str, ...]]] = {
     "unsubscribe": ("unsubscribed",),
 }
 """The event types of the SMS webhooks at everlytic, as kinds: a text that its carrier could not deliver has failed there, too."""
+TEXTED: Final = tuple(kind for kinds in EVERLYTIC.values() for kind in kinds)
+"""All kinds that are told in that style: texts have no others there. A reply is `received`, so `replied` would tell of it twice."""
 BELL: Final = "webhooks"
 """What is notified whenever there is something to post."""
 OVERLAP: Final = DAY
@@ -142,8 +144,9 @@ def text(value: object) -> str:
 
 
 def create(tx: Tx, tenant_id: int, new: New, *, now: int) -> Endpoint:
-    """A new endpoint, told of everything that happens from now on. Raises Invalid for kinds there are not, Conflict beyond MOST."""
-    _check(new.kinds, new.style, new.verb)
+    """A new endpoint, told of everything that happens from now on. Raises Invalid for what its style does not tell, Conflict beyond MOST."""
+    _check(new.kinds, new.filters, new.style, new.verb)
+    kinds, filters = meant(new.kinds, new.filters, new.style)
     count: int = tx.value("SELECT COUNT(*) FROM endpoints WHERE tenant_id = :tenant_id", tenant_id=tenant_id)
     if count >= MOST:
         raise Conflict(f"There are {MOST} webhooks already, which is the most there may be")
@@ -156,8 +159,8 @@ def create(tx: Tx, tenant_id: int, new: New, *, now: int) -> Endpoint:
         style=new.style,
         verb=new.verb,
         url=new.url,
-        kinds=text(new.kinds),
-        filters=text(new.filters),
+        kinds=text(kinds),
+        filters=text(filters),
         secret=new.secret,
         auth=new.auth,
         disabled_at=None if new.enabled else now,
@@ -189,7 +192,8 @@ def update(tx: Tx, tenant_id: int, endpoint_id: int, change: Change, *, now: int
     before = get(tx, tenant_id, endpoint_id)
     given = {name: value for name in change.__struct_fields__ if (value := getattr(change, name)) is not msgspec.UNSET}
     after = msgspec.structs.replace(before, **given)
-    _check(after.kinds, after.style, after.verb)
+    _check(after.kinds, after.filters, after.style, after.verb)
+    kinds, filters = meant(after.kinds, after.filters, after.style)
     tx.run(
         "UPDATE endpoints SET name = :name, verb = :verb, url = :url, kinds = :kinds, filters = :filters, auth = :auth, failures = 0,"
         " rest_until = NULL, lease = NULL, lease_until = NULL, updated_at = :now WHERE tenant_id = :tenant_id AND id = :id",
@@ -198,8 +202,8 @@ def update(tx: Tx, tenant_id: int, endpoint_id: int, change: Change, *, now: int
         name=after.name,
         verb=after.verb,
         url=after.url,
-        kinds=text(after.kinds),
-        filters=text(after.filters),
+        kinds=text(kinds),
+        filters=text(filters),
         auth=after.auth,
         now=now,
     )
@@ -307,9 +311,22 @@ def everlytic_types(kinds: tuple[str, ...]) -> list[str]:
     return [name for name, meant in EVERLYTIC.items() if not kinds or set(meant) & set(kinds)]
 
 
-def _check(kinds: tuple[str, ...], style: Style, verb: Verb) -> None:
+def meant(kinds: tuple[str, ...], filters: Filters, style: str) -> tuple[tuple[str, ...], Filters]:
+    """What is asked for, as far as the style can tell it: everlytic's is about texts alone, and none are all of its kinds."""
+    if style == "standard":
+        return kinds, filters
+    return tuple(kind for kind in kinds or TEXTED if kind in TEXTED), msgspec.structs.replace(filters, channel="sms")
+
+
+def _check(kinds: tuple[str, ...], filters: Filters, style: Style, verb: Verb) -> None:
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
         raise Invalid.field("events", f"must be some of {', '.join(KINDS)}, not {unknown[0]}")
     if style == "standard" and verb != "POST":
         raise Invalid.field("verb", "must be POST: the Standard Webhooks are posted")
+    if style == "everlytic":
+        untold = [kind for kind in kinds if kind not in TEXTED]
+        if untold:
+            raise Invalid.field("events", f"must not have {untold[0]}: the style everlytic tells of {', '.join(TEXTED)} alone")
+        if filters.channel not in {None, "sms"}:
+            raise Invalid.field("filters.channel", "must be sms: the style everlytic tells of texts alone")

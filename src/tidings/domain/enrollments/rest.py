@@ -99,8 +99,8 @@ def preview_rest(tx: Tx, tenant_id: int, asked: Rest) -> Preview:
 def continue_rest(tx: Tx, job: Job, before: Progress, *, now: int, lease_ms: int) -> Progress | None:
     """Does the next batch in the transaction that moves the job on; None when there was nothing more and the job is done.
 
-    `done` counts messages made due again and contacts enrolled, `rejected` those passed over. Raises Conflict when the lease is lost, which
-    undoes the batch, Invalid when the campaign is not active any more.
+    `done` counts messages made due again and contacts enrolled, `rejected` messages asked for that must not be sent. Raises Conflict when the
+    lease is lost, which undoes the batch, Invalid when the campaign is not active any more.
     """
     asked = msgspec.json.decode(job.params, type=Rest)
     # a pause or an archiving waits until this transaction ends, and finds what it has made due
@@ -116,14 +116,14 @@ def continue_rest(tx: Tx, job: Job, before: Progress, *, now: int, lease_ms: int
             break
         if place.stretch == _ENROLLING:
             chunk = _enroll(tx, job.tenant_id, asked, after=place.a, now=now)
-            done, passed = chunk.enrolled, chunk.seen - chunk.enrolled
-            place = None if chunk.last is None else _Place(_ENROLLING, chunk.last)
-        else:
-            found = _candidates(tx, job.tenant_id, asked, place, lock=True)
-            wanted = _wanted(asked, found.rows)
-            done = rest.send_again(tx, job.tenant_id, wanted, tally, author=asked.author, now=now)
-            passed = len(wanted) - done
-            place = _behind(place, found) or _next(stretches, place.stretch)
+            # who is enrolled already is nobody that was to be
+            done, place = chunk.enrolled, None if chunk.last is None else _Place(_ENROLLING, chunk.last)
+            break
+        found = _candidates(tx, job.tenant_id, asked, place, lock=True)
+        wanted = _wanted(asked, found.rows)
+        done = rest.send_again(tx, job.tenant_id, wanted, tally, author=asked.author, now=now)
+        passed = len(wanted) - done
+        place = _behind(place, found) or _next(stretches, place.stretch)
     counters.fold(tx, tally)
     totals = before.done + done, before.rejected + passed
     cursor = before.cursor if place is None else msgspec.json.encode(place).decode()
