@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.explaining import Explaining
 from tests.support.unlucky import WHO, Unlucky
 from tests.support.walk import House
 from tidings.analytics import missed
@@ -158,22 +159,6 @@ async def test_what_is_too_much_to_count_is_counted_so_far(unlucky: Unlucky, mon
     assert not counts.complete
     assert sum(counts.by_reason.values()) >= 3
     assert sum(counts.by_reason.values()) < len(await everyone_listed(unlucky))
-
-
-class Explaining(Tx):
-    """A transaction that explains every statement before it runs it."""
-
-    def __init__(self, tx: Tx, kind: str) -> None:
-        super().__init__()
-        self.tx, self.explain = tx, "EXPLAIN QUERY PLAN " if kind == "sqlite" else "EXPLAIN "
-        self.plans: list[str] = []
-
-    def rows(self, sql: Any, /, **params: Any) -> list[tuple[Any, ...]]:
-        self.plans.append("\n".join(str(row[-1]) for row in self.tx.rows(self.explain + sql, **params)))
-        return self.tx.rows(sql, **params)
-
-    def run(self, sql: Any, /, **params: Any) -> int:
-        return self.tx.run(sql, **params)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

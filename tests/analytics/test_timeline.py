@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.explaining import Explaining
 from tidings.analytics import timeline
 from tidings.analytics.timeline import Asked, Key, Order
 from tidings.database import Database, Tx, open_database
@@ -23,22 +24,6 @@ ASKED = (
     Asked(contact_id=5, since=1, until=9, campaigns=(1, 2), states=("delivered",)),
 )
 KEYS: tuple[Key, ...] = ("at", "inbound", "state", "campaign_name", "sent_at", "created_at")
-
-
-class Explaining(Tx):
-    """A transaction that explains every statement before it runs it."""
-
-    def __init__(self, tx: Tx, kind: str) -> None:
-        super().__init__()
-        self.tx, self.explain = tx, "EXPLAIN QUERY PLAN " if kind == "sqlite" else "EXPLAIN "
-        self.plans: list[str] = []
-
-    def rows(self, sql: Any, /, **params: Any) -> list[tuple[Any, ...]]:
-        self.plans.append("\n".join(str(row[-1]) for row in self.tx.rows(self.explain + sql, **params)))
-        return self.tx.rows(sql, **params)
-
-    def run(self, sql: Any, /, **params: Any) -> int:
-        return self.tx.run(sql, **params)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from tests.support.api import Api
+from tests.support.explaining import Explaining
 from tidings import ids
 from tidings.analytics import happened
 from tidings.analytics.happened import Asked
@@ -214,25 +215,8 @@ async def test_every_way_goes_by_an_index(kind: str, request: pytest.FixtureRequ
         assert "communication_id" in plan or "message_id" in plan, plan
 
 
-class Explaining(Tx):
-    """A transaction that explains every statement about interactions before it runs it."""
-
-    def __init__(self, tx: Tx, kind: str) -> None:
-        super().__init__()
-        self.tx, self.explain = tx, "EXPLAIN QUERY PLAN " if kind == "sqlite" else "EXPLAIN "
-        self.plans: list[str] = []
-
-    def rows(self, sql: Any, /, **params: Any) -> list[tuple[Any, ...]]:
-        if "interactions" in sql:
-            self.plans.append("\n".join(str(row[-1]) for row in self.tx.rows(self.explain + sql, **params)))
-        return self.tx.rows(sql, **params)
-
-    def run(self, sql: Any, /, **params: Any) -> int:
-        return self.tx.run(sql, **params)
-
-
 def _explained(tx: Tx, kind: str) -> list[str]:
-    explaining = Explaining(tx, kind)
+    explaining = Explaining(tx, kind, "interactions")
     for which in (
         {"communication_id": 5},
         {"contact_id": 5},

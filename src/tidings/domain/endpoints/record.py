@@ -306,11 +306,6 @@ def everlytic_kinds(event_types: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kind for name in event_types for kind in EVERLYTIC[name]))
 
 
-def everlytic_types(kinds: tuple[str, ...]) -> list[str]:
-    """The other way round, for kinds that came from there."""
-    return [name for name, meant in EVERLYTIC.items() if not kinds or set(meant) & set(kinds)]
-
-
 def meant(kinds: tuple[str, ...], filters: Filters, style: str) -> tuple[tuple[str, ...], Filters]:
     """What is asked for, as far as the style can tell it: everlytic's is about texts alone, and none are all of its kinds."""
     if style == "standard":
